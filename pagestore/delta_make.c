@@ -28,6 +28,9 @@
 #define AHEAD_MAX 8u  /* bytes that may differ in line */
 #define AHEAD_MIN 16u /* bytes that must be the same behind them */
 #define SURE 24u      /* a run in line that nothing is compared with */
+#define LITERALS_MANY 128u
+/* Has no divisor in common with ALIGN, so that what is moved by any distance is found. */
+#define LITERALS_STEP 3u
 #define STEPS_MAX 2048u
 
 struct ramet_delta_maker {
@@ -140,6 +143,22 @@ index_base(struct ramet_delta_maker *maker)
     maker->is_indexed = true;
 }
 
+/* Where the base has the KEY bytes that stand at `at`, if the index knows. */
+static inline bool
+look_up(struct ramet_delta_maker *maker, uint32_t at, uint32_t *out_source)
+{
+    uint64_t key;
+    uint32_t entry;
+
+    assert(at + KEY <= maker->page_size);
+    if (!maker->is_indexed)
+        index_base(maker);
+    key = ramet_get_le64(maker->page + at);
+    entry = maker->index[place_of(maker, key)];
+    *out_source = (entry - 1) * ALIGN;
+    return entry != 0 && ramet_get_le64(maker->base + *out_source) == key;
+}
+
 /* A run of the base that has the page's bytes at `at`, and perhaps some before. */
 struct found {
     uint32_t at, source, length;
@@ -168,23 +187,16 @@ static struct found
 find_moved(struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
 {
     struct found found = {.at = at};
-    uint32_t most = end - at, entry;
+    uint32_t most = end - at;
 
     assert(maker->done <= at && at < end && end <= maker->page_size);
-    if (most < KEY)
+    if (most < KEY || !look_up(maker, at, &found.source))
         return found;
-    if (!maker->is_indexed)
-        index_base(maker);
-    entry = maker->index[place_of(maker, ramet_get_le64(maker->page + at))];
-    if (entry == 0)
-        return found;
-    found.source = (entry - 1) * ALIGN;
     if (most > maker->page_size - found.source)
         most = maker->page_size - found.source;
     found.length =
         same_bytes(maker->base + found.source, maker->page + at, most);
-    if (found.length < KEY)
-        return (struct found){.at = at};
+    assert(found.length >= KEY);
     while (found.at > maker->done && found.source > 0 &&
            maker->page[found.at - 1] == maker->base[found.source - 1]) {
         found.at--;
@@ -269,6 +281,32 @@ find_run(struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
                : *along;
 }
 
+/* The first place from `at` on where a step may begin: most literals are passed
+ * over here, and the index is asked less often among many. */
+static uint32_t
+pass_literals(struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
+              bool moved)
+{
+    const uint32_t many = maker->done + LITERALS_MANY;
+    uint32_t ask = at, known;
+
+    assert(at <= end && end <= maker->page_size);
+    for (; at < end; at++) {
+        const int64_t source = (int64_t)at + maker->shift;
+
+        if (maker->page[at] == 0 ||
+            (source >= 0 && source < (int64_t)maker->page_size &&
+             maker->page[at] == maker->base[source]))
+            break;
+        if (!moved || at < ask || end - at < KEY)
+            continue;
+        if (look_up(maker, at, &known))
+            break;
+        ask = at + (at < many ? 1 : LITERALS_STEP);
+    }
+    return at;
+}
+
 /* Cover the page up to `end`, as far as there is anything to cover it with: in line
  * alone, or with what was `moved` too. */
 static bool
@@ -293,7 +331,8 @@ cover(struct ramet_delta_maker *maker, uint32_t end, bool moved)
             if (skip == 0 && !is_sure && moved)
                 found = find_run(maker, at, end, &found);
             if (skip > 0 || (found.length < ALONG_MIN && !is_sure)) {
-                at += skip > 0 ? skip : 1;
+                at = skip > 0 ? at + skip
+                              : pass_literals(maker, at + 1, end, moved);
                 if (maker->literals + (at - maker->done) > maker->most)
                     return false;
                 continue;

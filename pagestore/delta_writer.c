@@ -16,16 +16,14 @@
 #include "pagestore/segment_header.h"
 
 /* A delta is counted as this part of its bytes, which is what is left of most of them
- * once their block is compressed; one of more than LARGE_PART of a page is compressed to
- * see. */
+ * once their block is compressed. */
 #define LEFT_NUMERATOR 5u
 #define LEFT_DENOMINATOR 8u
-#define LARGE_PART 8u
+#define AGEING 8u /* see note_image() */
+/* Of zstd, to see what something takes: a few hundredths more than it will. */
+#define SCALE_LEVEL 1
 /* What a delta may take beyond a page before it is compressed. */
 #define STEPS_ROOM 64u
-/* One of so many quarters of the bytes of another, or more, is no better once both are
- * compressed. */
-#define WORSE_QUARTERS 5u
 
 static_assert(RAMET_DELTA_BLOCK_BYTES + 2 * RAMET_PAGE_SIZE_MAX <=
                   RAMET_DELTA_BLOCK_MAX,
@@ -33,13 +31,18 @@ static_assert(RAMET_DELTA_BLOCK_BYTES + 2 * RAMET_PAGE_SIZE_MAX <=
 
 struct ramet_delta_writer {
     uint32_t page_size;
-    ZSTD_CCtx *cctx; /* of blocks, and to see what images take */
-    const ZSTD_CDict *cdict;
+    ZSTD_CCtx *cctx;     /* of blocks */
+    ZSTD_CCtx *scale;    /* to see what deltas and images take */
+    const uint8_t *dict; /* of images; NULL: none */
+    size_t dict_len;
+    const ZSTD_CDict
+        *cdict;        /* made of it where an image is first asked about */
     void *cdict_block; /* which it lives in */
     struct ramet_delta_maker *maker;
-    uint8_t *made;  /* a page */
-    uint8_t *image; /* ZSTD_compressBound() of two pages */
-    uint8_t *tried; /* copy of the delta that is kept; NULL: none is */
+    uint8_t *made;        /* a page */
+    uint8_t *image;       /* ZSTD_compressBound() of two pages */
+    uint32_t usual_image; /* what images take; 0: none was compressed */
+    uint8_t *tried;       /* copy of the delta that is kept; NULL: none is */
     struct ramet_delta kept;
     struct ramet_buf sums, steps, literals; /* of the block that is open */
     uint32_t content_pages;
@@ -64,14 +67,18 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
         ramet_buf_init(&writer->content, RAMET_DELTA_BLOCK_MAX);
         ramet_buf_init(&writer->bodies, max_bytes);
         writer->cctx = ZSTD_createCCtx_advanced(ramet_codec_mem);
+        writer->scale = ZSTD_createCCtx_advanced(ramet_codec_mem);
         writer->maker = ramet_delta_maker_new(page_size);
         writer->made = ramet_alloc(page_size);
         writer->image = ramet_alloc(ZSTD_compressBound(2 * (size_t)page_size));
     }
-    if (writer == NULL || writer->cctx == NULL || writer->maker == NULL ||
-        writer->made == NULL || writer->image == NULL ||
+    if (writer == NULL || writer->cctx == NULL || writer->scale == NULL ||
+        writer->maker == NULL || writer->made == NULL ||
+        writer->image == NULL ||
         ZSTD_isError(ZSTD_CCtx_setParameter(writer->cctx,
-                                            ZSTD_c_compressionLevel, level))) {
+                                            ZSTD_c_compressionLevel, level)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(
+            writer->scale, ZSTD_c_compressionLevel, SCALE_LEVEL))) {
         ramet_delta_writer_free(writer);
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
     }
@@ -85,6 +92,7 @@ ramet_delta_writer_free(struct ramet_delta_writer *writer)
     if (writer == NULL)
         return;
     ZSTD_freeCCtx(writer->cctx);
+    ZSTD_freeCCtx(writer->scale);
     ramet_delta_maker_free(writer->maker);
     ramet_buf_done(&writer->sums);
     ramet_buf_done(&writer->steps);
@@ -103,10 +111,10 @@ void
 ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
                             const uint8_t *dict, size_t len)
 {
-    assert(writer->cdict == NULL);
+    assert(writer->dict == NULL);
     assert(dict != NULL && len > 0);
-    writer->cdict = ramet_codec_cdict(dict, len, RAMET_CODEC_LEVEL_DEFAULT,
-                                      writer->page_size, &writer->cdict_block);
+    writer->dict = dict;
+    writer->dict_len = len;
 }
 
 void
@@ -147,33 +155,25 @@ make_checked(struct ramet_delta_writer *writer, const uint8_t *base,
     return false;
 }
 
-/* What a delta takes in a block, about. */
+/* What a delta of so many bytes takes in a block, about. */
 static uint32_t
-count_delta(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len)
+count_delta(size_t len)
 {
-    size_t got = len * LEFT_NUMERATOR / LEFT_DENOMINATOR;
-
-    assert(len > 0 && len <= (size_t)writer->page_size + STEPS_ROOM);
-    if (len > writer->page_size / LARGE_PART)
-        got = ZSTD_compress2(writer->cctx, writer->image,
-                             ZSTD_compressBound(2 * (size_t)writer->page_size),
-                             bytes, len);
-    if (ZSTD_isError(got))
-        got = len;
-    return (uint32_t)got + RAMET_DELTA_SUM_SIZE;
+    assert(len > 0 && len <= RAMET_DELTA_BLOCK_MAX);
+    return (uint32_t)(len * LEFT_NUMERATOR / LEFT_DENOMINATOR) +
+           RAMET_DELTA_SUM_SIZE;
 }
 
-/* How many bytes a delta may have before it is compressed, to be better than what was
- * tried. */
+/* The other way about: how many bytes one may have that takes at most `most`. */
 static uint32_t
-most_raw(const struct ramet_delta_writer *writer)
+most_bytes(const struct ramet_delta_writer *writer, uint32_t most)
 {
-    const uint32_t most = writer->page_size + STEPS_ROOM;
-    const uint32_t kept = writer->kept.steps_len + writer->kept.literals_len;
+    const uint32_t room = writer->page_size + STEPS_ROOM;
+    const uint64_t left =
+        most > RAMET_DELTA_SUM_SIZE ? most - RAMET_DELTA_SUM_SIZE : 0;
+    const uint64_t bytes = ((left + 1) * LEFT_DENOMINATOR - 1) / LEFT_NUMERATOR;
 
-    return writer->tried != NULL && kept / 4 * WORSE_QUARTERS < most
-               ? kept / 4 * WORSE_QUARTERS
-               : most;
+    return bytes < room ? (uint32_t)bytes : room;
 }
 
 enum ramet_rc
@@ -193,18 +193,13 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     *out_length = 0;
     /* An open block and this one may come out a little larger than they are. */
     if (room < 2 * (RAMET_DELTA_BLOCK_BYTES + 2 * (size_t)page_size) ||
-        !make_checked(writer, base, base_shape, page, shape, most_raw(writer),
-                      &delta))
+        !make_checked(writer, base, base_shape, page, shape,
+                      most_bytes(writer, most), &delta))
         return RAMET_OK;
     copy = ramet_delta_copy(&delta, &kept);
     if (copy == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "delta: no memory");
-    length =
-        count_delta(writer, copy, (size_t)kept.steps_len + kept.literals_len);
-    if (length > most) {
-        ramet_free(copy);
-        return RAMET_OK;
-    }
+    length = count_delta((size_t)kept.steps_len + kept.literals_len);
     ramet_delta_writer_forget(writer);
     writer->tried = copy;
     writer->kept = kept;
@@ -213,22 +208,70 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     return RAMET_OK;
 }
 
-uint32_t
-ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
-                              const uint8_t *page)
+/* The dictionary is made ready where an image is first asked about: most small commits
+ * ask about none. */
+static void
+open_dict(struct ramet_delta_writer *writer)
 {
+    if (writer->cdict != NULL || writer->dict == NULL)
+        return;
+    writer->cdict =
+        ramet_codec_cdict(writer->dict, writer->dict_len, SCALE_LEVEL,
+                          writer->page_size, &writer->cdict_block);
+    if (writer->cdict == NULL)
+        writer->dict = NULL; /* it is done without */
+}
+
+/* What `len` bytes take, by themselves or with the dictionary of images. */
+static uint32_t
+weigh(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len,
+      const ZSTD_CDict *cdict)
+{
+    const size_t bound = ZSTD_compressBound(2 * (size_t)writer->page_size);
     size_t got;
 
-    assert(page != NULL);
-    if (writer->cdict != NULL)
-        got = ZSTD_compress_usingCDict(writer->cctx, writer->image,
-                                       ZSTD_compressBound(writer->page_size),
-                                       page, writer->page_size, writer->cdict);
+    assert(bytes != NULL && len <= 2 * (size_t)writer->page_size);
+    if (cdict != NULL)
+        got = ZSTD_compress_usingCDict(writer->scale, writer->image, bound,
+                                       bytes, len, cdict);
     else
-        got = ZSTD_compress2(writer->cctx, writer->image,
-                             ZSTD_compressBound(writer->page_size), page,
-                             writer->page_size);
-    return ZSTD_isError(got) ? writer->page_size : (uint32_t)got;
+        got = ZSTD_compress2(writer->scale, writer->image, bound, bytes, len);
+    return ZSTD_isError(got) ? (uint32_t)len : (uint32_t)got;
+}
+
+/* What images take is taken to be the least of late: it falls at once, and rises
+ * slowly. */
+static void
+note_image(struct ramet_delta_writer *writer, uint32_t size)
+{
+    if (size > writer->usual_image && writer->usual_image > 0)
+        writer->usual_image += (size - writer->usual_image) / AGEING;
+    else
+        writer->usual_image = size;
+    assert(writer->usual_image <= writer->page_size);
+}
+
+bool
+ramet_delta_writer_is_less(struct ramet_delta_writer *writer,
+                           const uint8_t *page, uint32_t quarters,
+                           uint32_t *out_image)
+{
+    const size_t len =
+        (size_t)writer->kept.steps_len + writer->kept.literals_len;
+    uint32_t image;
+
+    assert(writer->tried != NULL && quarters <= 4);
+    *out_image = writer->usual_image;
+    if (len <= writer->usual_image / 4 * quarters)
+        return true; /* uncompressed, and without a look at its image */
+    open_dict(writer);
+    image = weigh(writer, page, writer->page_size, writer->cdict);
+    note_image(writer, image);
+    *out_image = image;
+    if (len > image / 4 * quarters &&
+        weigh(writer, writer->tried, len, NULL) > image / 4 * quarters)
+        return false;
+    return true;
 }
 
 static enum ramet_rc

@@ -27,8 +27,8 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
                        struct ramet_delta_writer **out_writer,
                        struct ramet_err *err);
 void ramet_delta_writer_free(struct ramet_delta_writer *writer);
-/* Images are compressed with this dictionary: ramet_delta_writer_image_size()
- * counts with it. Without memory it counts without. */
+/* Images are compressed with this dictionary, which lives as long as the writer:
+ * ramet_delta_writer_is_less() counts with it. Without memory it counts without. */
 void ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
                                  const uint8_t *dict, size_t len);
 /* Another page than the one tried so far: forget what was tried of that. */
@@ -42,9 +42,11 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
                        const uint8_t *page,
                        const struct ramet_delta_shape *shape, uint32_t most,
                        uint32_t *out_length, struct ramet_err *err);
-/* How many bytes an image of `page` takes, about. */
-uint32_t ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
-                                       const uint8_t *page);
+/* Does what is kept take at most so many quarters of what an image of `page` does?
+ * *out_image: what that is, about. */
+bool ramet_delta_writer_is_less(struct ramet_delta_writer *writer,
+                                const uint8_t *page, uint32_t quarters,
+                                uint32_t *out_image);
 /* What is kept, until it is taken or forgotten; something must be. */
 const struct ramet_delta *
 ramet_delta_writer_kept(const struct ramet_delta_writer *writer);

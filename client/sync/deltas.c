@@ -311,30 +311,29 @@ index_window(struct ramet_deltas *deltas, struct ramet_err *err)
     return RAMET_OK;
 }
 
-/* Another page's base, where that makes less of it. */
+/* The slot of another page's image that has much of `page`; RAMET_FINDER_NONE: none
+ * has. *out_is_own_worse: the page's own has much less. */
 static enum ramet_rc
-try_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
-          struct choice *io_best, struct ramet_err *err)
+find_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
+           uint32_t *out_slot, bool *out_is_own_worse, struct ramet_err *err)
 {
     const struct ramet_delta_shape shape = shape_of(deltas, pgno, page);
-    const uint32_t most = io_best->length > 0 ? io_best->length - NAME_OVERHEAD
-                                              : deltas->page_size;
-    uint32_t other, length = 0;
-    enum ramet_rc rc = index_window(deltas, err);
+    const enum ramet_rc rc = index_window(deltas, err);
+    uint32_t other;
 
-    assert(io_best->length == 0 || io_best->length > NAME_OVERHEAD);
+    assert(deltas->finder != NULL || rc != RAMET_OK);
+    *out_slot = RAMET_FINDER_NONE;
+    *out_is_own_worse = false;
     if (rc != RAMET_OK)
         return rc;
-    other = ramet_finder_ask(deltas->finder, page, &shape, pgno);
+    other =
+        ramet_finder_ask(deltas->finder, page, &shape, pgno, out_is_own_worse);
     if (other == RAMET_FINDER_NONE)
         return RAMET_OK;
     other = slot_again(deltas, other);
-    if (!deltas->slots[other].has_image)
-        return RAMET_OK;
-    rc = try_slot(deltas, other, pgno, page, most, &length, err);
-    if (rc == RAMET_OK && length > 0)
-        *io_best = (struct choice){.length = length, .slot = other};
-    return rc;
+    if (deltas->slots[other].has_image)
+        *out_slot = other;
+    return RAMET_OK;
 }
 
 /* Invariant (1). */
@@ -354,12 +353,11 @@ is_worth_it(struct ramet_deltas *deltas, const struct choice *choice,
     if (deltas->job->bases == NULL && choice->is_own &&
         choice->length > deltas->page_size / OLD_PART)
         return false;
-    if (choice->length > deltas->page_size / SMALL_PART)
-        image = ramet_delta_writer_image_size(deltas->writer, page);
-    else if (base->deltas == 0)
-        return true;
-    return choice->length <= image / 4 * IMAGE_QUARTERS &&
-           spent <= image + base->delta_bytes;
+    if (choice->length > deltas->page_size / SMALL_PART &&
+        !ramet_delta_writer_is_less(deltas->writer, page, IMAGE_QUARTERS,
+                                    &image))
+        return false;
+    return base->deltas == 0 || spent <= image + base->delta_bytes;
 }
 
 static enum ramet_rc
@@ -410,22 +408,52 @@ write_delta(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
     return RAMET_OK;
 }
 
+/* The image in a slot (RAMET_FINDER_NONE: none), if the delta is less than what was
+ * chosen so far, or takes `most` bytes at most. */
+static enum ramet_rc
+try_base(struct ramet_deltas *deltas, uint32_t slot, uint32_t pgno,
+         const uint8_t *page, uint32_t most, struct choice *io_best,
+         struct ramet_err *err)
+{
+    uint32_t length = 0;
+    enum ramet_rc rc;
+
+    if (slot == RAMET_FINDER_NONE || !deltas->slots[slot].has_image)
+        return RAMET_OK;
+    if (io_best->length > NAME_OVERHEAD && io_best->length <= most)
+        most = io_best->length - NAME_OVERHEAD;
+    rc = try_slot(deltas, slot, pgno, page, most, &length, err);
+    if (rc == RAMET_OK && length > 0)
+        *io_best = (struct choice){.length = length,
+                                   .slot = slot,
+                                   .is_own = deltas->slots[slot].pgno == pgno};
+    return rc;
+}
+
+/* The page's own base, if that does at once; else what has most of it, and then the
+ * other unless it has much less. */
 static enum ramet_rc
 try_page(struct ramet_deltas *deltas, uint32_t own, uint32_t pgno,
          const uint8_t *page, struct choice *out_choice, struct ramet_err *err)
 {
-    enum ramet_rc rc = RAMET_OK;
+    const uint32_t most = deltas->page_size;
+    bool is_own_worse;
+    uint32_t other;
+    enum ramet_rc rc;
 
     assert(own == RAMET_FINDER_NONE || deltas->slots[own].pgno == pgno);
     ramet_delta_writer_forget(deltas->writer);
-    *out_choice =
-        (struct choice){.slot = own, .is_own = own != RAMET_FINDER_NONE};
-    if (own != RAMET_FINDER_NONE && deltas->slots[own].has_image)
-        rc = try_slot(deltas, own, pgno, page, deltas->page_size,
-                      &out_choice->length, err);
-    if (rc == RAMET_OK &&
-        (out_choice->length == 0 || out_choice->length > OTHER_FROM))
-        rc = try_other(deltas, pgno, page, out_choice, err);
+    *out_choice = (struct choice){.length = 0};
+    rc = try_base(deltas, own, pgno, page, OTHER_FROM, out_choice, err);
+    if (rc != RAMET_OK || out_choice->length > 0)
+        return rc;
+    rc = find_other(deltas, pgno, page, &other, &is_own_worse, err);
+    if (rc == RAMET_OK && !is_own_worse)
+        rc = try_base(deltas, own, pgno, page, most, out_choice, err);
+    if (rc == RAMET_OK)
+        rc = try_base(deltas, other, pgno, page, most, out_choice, err);
+    if (rc == RAMET_OK && out_choice->length == 0 && is_own_worse)
+        rc = try_base(deltas, own, pgno, page, most, out_choice, err);
     return rc;
 }
 

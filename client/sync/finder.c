@@ -14,11 +14,16 @@
 
 #define MARK_MIN 8u /* bytes */
 #define MARK_MAX 24u
-#define STRIDE 32u           /* of a page without cells each so many bytes */
-#define MARKS_OF_PAGE 48u    /* about */
+/* Marks of a page that is added: each so many bytes, or where it has cells each so many
+ * of them, all if they are few. One that is asked about has all. */
+#define STRIDE 32u
+#define CELLS_STRIDE 4u
+#define CELLS_FEW 16u
 #define SLOTS_MAX (1u << 20) /* beyond which marks take each other's place */
 #define ASKED_MAX 256u       /* marks in common that are counted */
-#define SHARED_MIN 2u        /* that are worth a try */
+#define SHARED_MIN 2u        /* marks in common that are worth a try */
+#define SHARED_MAX 16u       /* pages that are counted */
+#define OWN_WORSE 2u         /* times the marks of the page's own base */
 
 struct slot {
     uint32_t check; /* of the hash */
@@ -126,64 +131,69 @@ void
 ramet_finder_add(struct ramet_finder *finder, uint32_t number,
                  const uint8_t *page, const struct ramet_delta_shape *shape)
 {
+    const uint32_t stride = shape->count < CELLS_FEW ? 1 : CELLS_STRIDE;
     uint64_t hash;
     bool is_one;
 
     assert(number != RAMET_FINDER_NONE);
     for (uint32_t i = 0;
-         next_mark(finder, page, shape, STRIDE, i, &hash, &is_one); i++) {
+         next_mark(finder, page, shape, STRIDE, i, &hash, &is_one);
+         i += stride) {
         if (is_one)
             finder->slots[hash & finder->mask] =
                 (struct slot){(uint32_t)(hash >> 32), number};
     }
 }
 
-static int
-compare_numbers(const void *left, const void *right)
+/* Pages that have marks in common with one, and how many. */
+struct shared {
+    uint32_t number, count;
+};
+
+static void
+count_mark(struct shared *shared, uint32_t *io_count, uint32_t number)
 {
-    const uint32_t a = *(const uint32_t *)left;
-    const uint32_t b = *(const uint32_t *)right;
-
-    return a < b ? -1 : a > b;
-}
-
-/* The number that is there most often. */
-static uint32_t
-commonest(uint32_t *numbers, uint32_t count, uint32_t least)
-{
-    uint32_t best = RAMET_FINDER_NONE;
-    uint32_t most = least - 1;
-    uint32_t run = 0;
-
-    assert(least >= 1 && count <= ASKED_MAX);
-    qsort(numbers, count, sizeof(*numbers), compare_numbers);
-    for (uint32_t i = 0; i < count; i++) {
-        run = i > 0 && numbers[i] == numbers[i - 1] ? run + 1 : 1;
-        if (run > most) {
-            most = run;
-            best = numbers[i];
+    for (uint32_t i = 0; i < *io_count; i++) {
+        if (shared[i].number == number) {
+            shared[i].count++;
+            return;
         }
     }
-    return best;
+    if (*io_count < SHARED_MAX)
+        shared[(*io_count)++] = (struct shared){number, 1};
 }
 
 uint32_t
 ramet_finder_ask(const struct ramet_finder *finder, const uint8_t *page,
-                 const struct ramet_delta_shape *shape, uint32_t other)
+                 const struct ramet_delta_shape *shape, uint32_t own,
+                 bool *out_is_own_worse)
 {
-    uint32_t numbers[ASKED_MAX];
-    uint32_t count = 0;
+    struct shared shared[SHARED_MAX];
+    uint32_t count = 0, hits = 0, of_own = 0, best = SHARED_MAX;
     uint64_t hash;
     bool is_one;
 
-    for (uint32_t i = 0; count < ASKED_MAX &&
+    for (uint32_t i = 0; hits < ASKED_MAX &&
                          next_mark(finder, page, shape, 1, i, &hash, &is_one);
          i++) {
         const struct slot *const slot = &finder->slots[hash & finder->mask];
 
-        if (is_one && slot->number != RAMET_FINDER_NONE &&
-            slot->number != other && slot->check == (uint32_t)(hash >> 32))
-            numbers[count++] = slot->number;
+        if (!is_one || slot->number == RAMET_FINDER_NONE ||
+            slot->check != (uint32_t)(hash >> 32))
+            continue;
+        hits++;
+        if (slot->number == own)
+            of_own++;
+        else
+            count_mark(shared, &count, slot->number);
     }
-    return commonest(numbers, count, SHARED_MIN);
+    for (uint32_t i = 0; i < count; i++) {
+        if (shared[i].count >= SHARED_MIN &&
+            (best == SHARED_MAX || shared[i].count > shared[best].count))
+            best = i;
+    }
+    if (best == SHARED_MAX)
+        return RAMET_FINDER_NONE;
+    *out_is_own_worse = shared[best].count > of_own * OWN_WORSE;
+    return shared[best].number;
 }

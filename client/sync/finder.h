@@ -1,8 +1,8 @@
 /*
  * finder.h - which of some pages has most in common with another.
  *
- * The first bytes of each cell of a page are a *mark*, or where a page is not known to have
- * cells, those at each 32nd place. Pages that share content share marks, wherever in
+ * The first bytes of some of a page's cells are *marks*, or where a page is not known to
+ * have cells, those at each 32nd place. Pages that share content share marks, wherever in
  * them it lies. Advice, and no more: a mark may be overwritten by another.
  *
  * Layer: client, internal.
@@ -32,10 +32,12 @@ void ramet_finder_clear(struct ramet_finder *finder);
 void
 ramet_finder_add(struct ramet_finder *finder, uint32_t number,
                  const uint8_t *page, const struct ramet_delta_shape *shape);
-/* The number of the page that has most marks of this one, `other` aside;
- * RAMET_FINDER_NONE: none has a fair part of them. */
+/* The number of the page that has most marks of this one, its `own` aside;
+ * RAMET_FINDER_NONE: none has a fair part of them. *out_is_own_worse: its own has by far
+ * fewer. */
 uint32_t
 ramet_finder_ask(const struct ramet_finder *finder, const uint8_t *page,
-                 const struct ramet_delta_shape *shape, uint32_t other);
+                 const struct ramet_delta_shape *shape, uint32_t own,
+                 bool *out_is_own_worse);
 
 #endif

@@ -558,6 +558,7 @@ finder__finds_the_page_whose_content_moved(void **state)
     enum { COUNT = 50 };
     static const struct ramet_delta_shape no_cells;
     struct ramet_finder *finder;
+    bool worse = false;
     uint8_t page[PAGE];
 
     (void)state;
@@ -568,22 +569,45 @@ finder__finds_the_page_whose_content_moved(void **state)
     for (uint32_t i = 0; i < COUNT; i++) { /* a half of it, elsewhere */
         world_fill(page, PAGE, 1000 + i);
         memcpy(page + 100 + i, bytes + (size_t)i * PAGE + 1500, PAGE / 2);
-        assert_int_equal(
-            ramet_finder_ask(finder, page, &no_cells, RAMET_FINDER_NONE), i);
-        assert_int_equal(ramet_finder_ask(finder, page, &no_cells, i),
+        assert_int_equal(ramet_finder_ask(finder, page, &no_cells,
+                                          RAMET_FINDER_NONE, &worse),
+                         i);
+        assert_int_equal(ramet_finder_ask(finder, page, &no_cells, i, &worse),
                          RAMET_FINDER_NONE);
     }
     world_fill(page, PAGE, 2000);
-    assert_int_equal(ramet_finder_ask(finder, page, &no_cells, 0),
+    assert_int_equal(ramet_finder_ask(finder, page, &no_cells, 0, &worse),
                      RAMET_FINDER_NONE);
     memset(page, 0, PAGE); /* free space is in every page */
     ramet_finder_add(finder, 3, page, &no_cells);
-    assert_int_equal(ramet_finder_ask(finder, page, &no_cells, 0),
+    assert_int_equal(ramet_finder_ask(finder, page, &no_cells, 0, &worse),
                      RAMET_FINDER_NONE);
     ramet_finder_clear(finder);
     assert_int_equal(
-        ramet_finder_ask(finder, bytes, &no_cells, RAMET_FINDER_NONE),
+        ramet_finder_ask(finder, bytes, &no_cells, RAMET_FINDER_NONE, &worse),
         RAMET_FINDER_NONE);
+    ramet_finder_free(finder);
+}
+
+static void
+finder__tells_whether_the_own_page_has_far_less(void **state)
+{
+    static const struct ramet_delta_shape no_cells;
+    struct ramet_finder *finder;
+    uint8_t page[PAGE];
+    bool worse = false;
+
+    (void)state;
+    world_fill(bytes, (size_t)2 * PAGE, 8);
+    assert_int_equal(ramet_finder_new(PAGE, 2, &finder, NULL), RAMET_OK);
+    ramet_finder_add(finder, 1, bytes, &no_cells);
+    ramet_finder_add(finder, 2, bytes + PAGE, &no_cells);
+    memcpy(page, bytes, PAGE); /* an eighth of the other */
+    memcpy(page, bytes + PAGE, PAGE / 8);
+    assert_int_equal(ramet_finder_ask(finder, page, &no_cells, 1, &worse), 2);
+    assert_false(worse);
+    assert_int_equal(ramet_finder_ask(finder, page, &no_cells, 2, &worse), 1);
+    assert_true(worse);
     ramet_finder_free(finder);
 }
 
@@ -694,6 +718,7 @@ main(void)
         T(bases__without_room_send_images),
         T(push__of_content_that_moved_names_the_page_that_had_it),
         cmocka_unit_test(finder__finds_the_page_whose_content_moved),
+        cmocka_unit_test(finder__tells_whether_the_own_page_has_far_less),
         cmocka_unit_test(recent_bases__are_those_that_were_put_last),
         cmocka_unit_test(notes__are_as_documented),
     };

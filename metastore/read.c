@@ -306,17 +306,22 @@ static enum ramet_rc
 take_block(struct reading *r, const struct ramet_frame *block,
            const uint8_t *content, size_t len, struct ramet_err *err)
 {
+    struct ramet_delta_cursor cursor;
+    enum ramet_rc rc = ramet_delta_cursor_open(&cursor, content, len,
+                                               r->overlay->page_size, err);
+
     assert(block->kind == RAMET_FRAME_DELTAS);
+    if (rc != RAMET_OK)
+        return rc;
     for (size_t i = 0; i < r->count; i++) {
         struct part *const part = &r->parts[i];
         struct ramet_delta delta;
-        enum ramet_rc rc;
 
         if (!ramet_located_has_delta(&r->found[i]) ||
             !same_frame(&r->found[i].block, block))
             continue;
-        rc = ramet_delta_find(content, len, r->overlay->page_size,
-                              r->found[i].position, &delta, err);
+        rc =
+            ramet_delta_cursor_find(&cursor, r->found[i].position, &delta, err);
         if (rc != RAMET_OK)
             return rc;
         assert(part->block == NULL);

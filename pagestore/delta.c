@@ -138,60 +138,81 @@ measure_steps(const uint8_t *steps, size_t len, uint32_t page_size,
     return true;
 }
 
-/* The steps and literals of page `position` among a frame's; the last page's use up what
- * there is. */
-static bool
-find_part(struct ramet_reader *in, uint32_t page_size, uint32_t position,
-          bool is_last, struct ramet_delta *delta)
+enum ramet_rc
+ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
+                        const uint8_t *content, size_t len, uint32_t page_size,
+                        struct ramet_err *err)
 {
-    const size_t steps_len =
-        (size_t)ramet_read_varint_max(in, RAMET_DELTA_BLOCK_MAX);
-    const uint8_t *const steps = ramet_read_bytes(in, steps_len);
-    const size_t literals_len = ramet_reader_left(in);
-    const uint8_t *const literals = ramet_read_bytes(in, literals_len);
-    size_t at = 0;
-    uint64_t before = 0, own = 0;
+    struct ramet_reader in;
 
-    if (in->bad)
+    assert(ramet_page_size_valid(page_size));
+    *cursor = (struct ramet_delta_cursor){.page_size = page_size};
+    ramet_reader_init(&in, content, len);
+    cursor->page_count =
+        (uint32_t)ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_PAGES_MAX);
+    cursor->sums = ramet_read_bytes(&in, (size_t)cursor->page_count *
+                                             RAMET_DELTA_SUM_SIZE);
+    cursor->steps_len =
+        (size_t)ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_MAX);
+    cursor->steps = ramet_read_bytes(&in, cursor->steps_len);
+    cursor->literals_len = ramet_reader_left(&in);
+    cursor->literals = ramet_read_bytes(&in, cursor->literals_len);
+    if (in.bad || cursor->page_count == 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "block of deltas: truncated content");
+    return RAMET_OK;
+}
+
+/* The part of the page that the cursor is at; the last page's use up what there is. */
+static bool
+measure_part(const struct ramet_delta_cursor *cursor, struct ramet_delta *delta)
+{
+    const uint8_t *const steps = cursor->steps + cursor->steps_at;
+    const size_t steps_left = cursor->steps_len - cursor->steps_at;
+    const size_t literals_left = cursor->literals_len - cursor->literals_at;
+    uint64_t literals = 0;
+
+    assert(cursor->steps_at <= cursor->steps_len &&
+           cursor->literals_at <= cursor->literals_len);
+    if (!measure_steps(steps, steps_left, cursor->page_size, &delta->steps_len,
+                       &literals) ||
+        literals > literals_left)
         return false;
-    for (uint64_t i = 0; i <= position; i++) {
-        at += delta->steps_len;
-        before += own;
-        if (!measure_steps(steps + at, steps_len - at, page_size,
-                           &delta->steps_len, &own))
-            return false;
-    }
-    if (before + own > literals_len ||
-        (is_last &&
-         (at + delta->steps_len != steps_len || before + own != literals_len)))
-        return false;
-    assert(at + delta->steps_len <= steps_len); /* of delta.h, (2) */
-    delta->steps = steps + at;
-    delta->literals = literals + before;
-    delta->literals_len = (uint32_t)own;
-    return true;
+    assert(delta->steps_len <= steps_left); /* of delta.h, (2) */
+    delta->steps = steps;
+    delta->literals = cursor->literals + cursor->literals_at;
+    delta->literals_len = (uint32_t)literals;
+    return cursor->position + 1 < cursor->page_count ||
+           (delta->steps_len == steps_left && literals == literals_left);
 }
 
 enum ramet_rc
-ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
-                 uint32_t position, struct ramet_delta *out_delta,
-                 struct ramet_err *err)
+ramet_delta_cursor_find(struct ramet_delta_cursor *cursor, uint32_t position,
+                        struct ramet_delta *out_delta, struct ramet_err *err)
 {
     struct ramet_delta delta = {.steps_len = 0};
-    struct ramet_reader in;
-    uint64_t count;
-    const uint8_t *sums;
 
-    assert(ramet_page_size_valid(page_size));
-    ramet_reader_init(&in, content, len);
-    count = ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_PAGES_MAX);
-    sums = ramet_read_bytes(&in, (size_t)count * RAMET_DELTA_SUM_SIZE);
-    if (in.bad || position >= count ||
-        !find_part(&in, page_size, position, position + 1 == count, &delta))
+    assert(cursor->page_count > 0); /* it was opened */
+    if (position >= cursor->page_count)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "block of deltas: truncated delta %" PRIu32,
-                          position);
-    delta.sum = ramet_get_be64(sums + (size_t)position * RAMET_DELTA_SUM_SIZE);
+                          "block of deltas: %" PRIu32 " pages, and no page "
+                          "%" PRIu32,
+                          cursor->page_count, position);
+    if (position < cursor->position)
+        cursor->position = cursor->steps_at = cursor->literals_at = 0;
+    for (;;) {
+        if (!measure_part(cursor, &delta))
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "block of deltas: truncated delta %" PRIu32,
+                              position);
+        if (cursor->position == position)
+            break;
+        cursor->position++;
+        cursor->steps_at += delta.steps_len;
+        cursor->literals_at += delta.literals_len;
+    }
+    delta.sum =
+        ramet_get_be64(cursor->sums + (size_t)position * RAMET_DELTA_SUM_SIZE);
     *out_delta = delta;
     return RAMET_OK;
 }

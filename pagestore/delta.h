@@ -68,12 +68,27 @@ struct ramet_delta {
 RAMET_NODISCARD enum ramet_rc
 ramet_delta_front(const uint8_t *body, size_t len, size_t *out_len,
                   struct ramet_err *err);
-/* The part of page `position` (from 0) in a block's content, which is hostile: its
- * front, and what its frame holds. RAMET_ECORRUPT. */
+/* A block's content as it is gone through, which costs one walk for all of its pages
+ * if they are asked for in ascending order. */
+struct ramet_delta_cursor {
+    uint32_t page_size;
+    uint32_t page_count;
+    const uint8_t *sums, *steps, *literals;
+    size_t steps_len, literals_len;
+    uint32_t position; /* of the page whose part begins at: */
+    size_t steps_at, literals_at;
+};
+
+/* At a block's content, which is hostile: its front, and what its frame holds; it lives
+ * as long as the cursor. RAMET_ECORRUPT. */
 RAMET_NODISCARD enum ramet_rc
-ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
-                 uint32_t position, struct ramet_delta *out_delta,
-                 struct ramet_err *err);
+ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
+                        const uint8_t *content, size_t len, uint32_t page_size,
+                        struct ramet_err *err);
+/* The part of page `position` (from 0). RAMET_ECORRUPT. */
+RAMET_NODISCARD enum ramet_rc
+ramet_delta_cursor_find(struct ramet_delta_cursor *cursor, uint32_t position,
+                        struct ramet_delta *out_delta, struct ramet_err *err);
 /* Make the page of a delta (hostile) and its base, both page_size bytes; `out` is
  * not `base`. RAMET_ECORRUPT: it is not what its sum says. */
 RAMET_NODISCARD enum ramet_rc

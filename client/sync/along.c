@@ -156,10 +156,15 @@ take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
 {
     struct making *const making = ctx;
     const struct ramet_commit_object *const commit = making->commit;
+    struct ramet_delta_cursor cursor;
     size_t left = 0;
+    enum ramet_rc rc = ramet_delta_cursor_open(
+        &cursor, content, len, making->walk->along->page_size, err);
 
     assert(making->block < commit->deltas.extent.block_count);
     (void)frame;
+    if (rc != RAMET_OK)
+        return rc;
     for (size_t i = 0; i < making->count; i++) {
         const uint32_t pgno = making->pgnos[i];
         uint32_t block, position, base_pgno;
@@ -169,11 +174,10 @@ take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
         if (ramet_pageset_contains(&commit->deltas.pages, pgno)) {
             ramet_commit_find_delta(commit, pgno, &block, &position,
                                     &base_pgno);
-            made =
-                block == making->block &&
-                ramet_delta_find(content, len, making->walk->along->page_size,
-                                 position, &delta, err) == RAMET_OK &&
-                make_page(making->walk, pgno, base_pgno, &delta, err);
+            made = block == making->block &&
+                   ramet_delta_cursor_find(&cursor, position, &delta, err) ==
+                       RAMET_OK &&
+                   make_page(making->walk, pgno, base_pgno, &delta, err);
         }
         if (!made)
             making->pgnos[left++] = pgno;

@@ -38,16 +38,21 @@ try_content(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
     const struct run *const run = ctx;
     uint8_t *const base = calloc(1, run->page_size);
     uint8_t *const out = malloc(run->page_size + GUARD);
+    struct ramet_delta_cursor cursor;
 
     (void)frame;
     (void)err;
     require(base != NULL && out != NULL, "no memory");
     memset(out, 0xa5, run->page_size + GUARD);
-    for (uint32_t i = 0; i < 8; i++) {
+    if (ramet_delta_cursor_open(&cursor, content, len, run->page_size, NULL) !=
+        RAMET_OK)
+        goto done;
+    for (uint32_t i = 0; i < 16; i++) {
         struct ramet_delta delta;
 
-        if (ramet_delta_find(content, len, run->page_size, i, &delta, NULL) !=
-            RAMET_OK)
+        /* On, back, and on again. */
+        if (ramet_delta_cursor_find(&cursor, i % 3 == 2 ? i / 3 : i / 2, &delta,
+                                    NULL) != RAMET_OK)
             break;
         require(delta.steps >= content &&
                     delta.steps + delta.steps_len <= content + len,
@@ -62,6 +67,7 @@ try_content(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
         for (size_t k = 0; k < GUARD; k++)
             require(out[run->page_size + k] == 0xa5, "beyond the page");
     }
+done:
     free(base);
     free(out);
     return RAMET_OK;

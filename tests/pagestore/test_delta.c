@@ -38,6 +38,19 @@ open_reader(struct ramet_objstore **out_store)
     return reader;
 }
 
+static enum ramet_rc
+find_delta(const uint8_t *content, size_t len, uint32_t page_size,
+           uint32_t position, struct ramet_delta *out_delta)
+{
+    struct ramet_delta_cursor cursor;
+    const enum ramet_rc rc =
+        ramet_delta_cursor_open(&cursor, content, len, page_size, NULL);
+
+    return rc == RAMET_OK
+               ? ramet_delta_cursor_find(&cursor, position, out_delta, NULL)
+               : rc;
+}
+
 /* What stands before the frame of docs/format.md's test vector, and its content. */
 static const uint8_t vector[] = {
     0x02,                                           /* pages */
@@ -77,9 +90,8 @@ delta__of_the_vector_makes_its_pages(void **state)
                      RAMET_OK);
     assert_int_equal(front, 17);
     for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(
-            ramet_delta_find(vector, sizeof(vector), 512, i, &delta, NULL),
-            RAMET_OK);
+        assert_int_equal(find_delta(vector, sizeof(vector), 512, i, &delta),
+                         RAMET_OK);
         assert_int_equal(delta.literals_len, 1 - i);
         assert_int_equal(ramet_delta_apply(&delta, base, 512, out, NULL),
                          RAMET_OK);
@@ -111,15 +123,14 @@ delta__survives_every_bit_and_every_truncation(void **state)
 
         memcpy(bytes, vector, len);
         for (uint32_t i = 0; i < 3; i++)
-            assert_int_equal(ramet_delta_find(bytes, len, 512, i, &delta, NULL),
+            assert_int_equal(find_delta(bytes, len, 512, i, &delta),
                              RAMET_ECORRUPT);
         assert_int_equal(ramet_delta_front(bytes, len, &front, NULL),
                          len < 17 ? RAMET_ECORRUPT : RAMET_OK);
         free(bytes);
     }
-    assert_int_equal(
-        ramet_delta_find(vector, sizeof(vector), 512, 2, &delta, NULL),
-        RAMET_ECORRUPT);
+    assert_int_equal(find_delta(vector, sizeof(vector), 512, 2, &delta),
+                     RAMET_ECORRUPT);
     for (size_t bit = 0; bit < sizeof(vector) * 8; bit++) {
         uint8_t *const bytes = malloc(sizeof(vector));
 
@@ -127,8 +138,7 @@ delta__survives_every_bit_and_every_truncation(void **state)
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         /* Accepted only as the very page: another encoding of it. */
         for (uint32_t i = 0; i < 2; i++)
-            if (ramet_delta_find(bytes, sizeof(vector), 512, i, &delta, NULL) ==
-                    RAMET_OK &&
+            if (find_delta(bytes, sizeof(vector), 512, i, &delta) == RAMET_OK &&
                 ramet_delta_apply(&delta, base, 512, out, NULL) == RAMET_OK)
                 assert_memory_equal(out, pages[i], sizeof(out));
         free(bytes);
@@ -145,14 +155,42 @@ block__with_more_than_its_pages_take_is_refused(void **state)
     (void)state;
     memcpy(more, vector, sizeof(vector)); /* a literal */
     more[sizeof(vector)] = 0;
-    assert_int_equal(ramet_delta_find(more, sizeof(more), 512, 1, &delta, NULL),
+    assert_int_equal(find_delta(more, sizeof(more), 512, 1, &delta),
                      RAMET_ECORRUPT);
     memcpy(more, vector, sizeof(vector) - 1); /* a step */
     more[17]++;
     more[sizeof(vector) - 1] = 0;
     more[sizeof(vector)] = 0x62;
-    assert_int_equal(ramet_delta_find(more, sizeof(more), 512, 1, &delta, NULL),
+    assert_int_equal(find_delta(more, sizeof(more), 512, 1, &delta),
                      RAMET_ECORRUPT);
+}
+
+static void
+cursor__finds_the_same_in_any_order(void **state)
+{
+    struct ramet_delta_cursor cursor;
+    struct ramet_delta alone, found;
+
+    (void)state;
+    assert_int_equal(
+        ramet_delta_cursor_open(&cursor, vector, sizeof(vector), 512, NULL),
+        RAMET_OK);
+    for (uint32_t i = 0; i < 16; i++) {
+        const uint32_t position = 0x3b46u >> i & 1; /* on, back, and again */
+
+        assert_int_equal(
+            find_delta(vector, sizeof(vector), 512, position, &alone),
+            RAMET_OK);
+        assert_int_equal(
+            ramet_delta_cursor_find(&cursor, position, &found, NULL), RAMET_OK);
+        assert_ptr_equal(found.steps, alone.steps);
+        assert_int_equal(found.steps_len, alone.steps_len);
+        assert_ptr_equal(found.literals, alone.literals);
+        assert_int_equal(found.literals_len, alone.literals_len);
+        assert_true(found.sum == alone.sum);
+        assert_int_equal(ramet_delta_cursor_find(&cursor, 2, &found, NULL),
+                         RAMET_ECORRUPT);
+    }
 }
 
 /* Steps that are refused, whatever the sum says: of one page of 512 bytes. */
@@ -422,7 +460,7 @@ check_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
     for (uint32_t i = 0;; i++) {
         struct ramet_delta delta;
 
-        if (ramet_delta_find(content, len, PAGE, i, &delta, NULL) != RAMET_OK)
+        if (find_delta(content, len, PAGE, i, &delta) != RAMET_OK)
             break;
         assert_int_equal(
             ramet_delta_apply(&delta, p->base[p->seen], PAGE, out, NULL),
@@ -611,6 +649,7 @@ main(void)
         cmocka_unit_test(delta__of_the_vector_makes_its_pages),
         cmocka_unit_test(delta__survives_every_bit_and_every_truncation),
         cmocka_unit_test(block__with_more_than_its_pages_take_is_refused),
+        cmocka_unit_test(cursor__finds_the_same_in_any_order),
         cmocka_unit_test(steps__that_leave_page_or_base_are_refused),
         cmocka_unit_test(numbers__follow_the_copies),
         cmocka_unit_test(

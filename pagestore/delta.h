@@ -21,9 +21,9 @@
 #include "core/hash.h"
 #include "pagestore/frame.h"
 
-#define RAMET_DELTA_BLOCK_BYTES                                                \
-    6144u /* of content: a writer begins a new one */
-#define RAMET_DELTA_BLOCK_MAX (256u << 10) /* content and body, for readers */
+#define RAMET_DELTA_BODY_BYTES 4096u /* of a block, about, as it is written */
+#define RAMET_DELTA_CONTENT_BYTES_MAX 16384u /* as well */
+#define RAMET_DELTA_BLOCK_MAX (256u << 10)   /* content and body, for readers */
 #define RAMET_DELTA_BLOCK_PAGES_MAX 4096u
 #define RAMET_DELTA_SUM_SIZE 8u
 /* Runs of its base that a delta with numbers has at most. */

@@ -19,13 +19,16 @@
  * once their block is compressed. */
 #define LEFT_NUMERATOR 5u
 #define LEFT_DENOMINATOR 8u
+/* What the first block may hold; each further one as much as leaves
+ * RAMET_DELTA_BODY_BYTES if it is like the one before. */
+#define FIRST_CONTENT (RAMET_DELTA_BODY_BYTES / 2 * 3)
 #define AGEING 8u /* see note_image() */
 /* Of zstd, to see what something takes: a few hundredths more than it will. */
 #define SCALE_LEVEL 1
 /* What a delta may take beyond a page before it is compressed. */
 #define STEPS_ROOM 64u
 
-static_assert(RAMET_DELTA_BLOCK_BYTES + 2 * RAMET_PAGE_SIZE_MAX <=
+static_assert(RAMET_DELTA_CONTENT_BYTES_MAX + 2 * RAMET_PAGE_SIZE_MAX <=
                   RAMET_DELTA_BLOCK_MAX,
               "readers accept the largest block that is written");
 
@@ -46,6 +49,7 @@ struct ramet_delta_writer {
     struct ramet_delta kept;
     struct ramet_buf sums, steps, literals; /* of the block that is open */
     uint32_t content_pages;
+    size_t content_most;
     struct ramet_buf content, bodies;
     struct ramet_delta_block *blocks;
     uint32_t block_count, block_capacity;
@@ -61,6 +65,7 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
     assert(ramet_page_size_valid(page_size));
     if (writer != NULL) {
         writer->page_size = page_size;
+        writer->content_most = FIRST_CONTENT;
         ramet_buf_init(&writer->sums, RAMET_DELTA_BLOCK_MAX);
         ramet_buf_init(&writer->steps, RAMET_DELTA_BLOCK_MAX);
         ramet_buf_init(&writer->literals, RAMET_DELTA_BLOCK_MAX);
@@ -192,7 +197,7 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     assert(writer->bodies.len <= writer->bodies.max);
     *out_length = 0;
     /* An open block and this one may come out a little larger than they are. */
-    if (room < 2 * (RAMET_DELTA_BLOCK_BYTES + 2 * (size_t)page_size) ||
+    if (room < 2 * (RAMET_DELTA_CONTENT_BYTES_MAX + 2 * (size_t)page_size) ||
         !make_checked(writer, base, base_shape, page, shape,
                       most_bytes(writer, most), &delta))
         return RAMET_OK;
@@ -312,6 +317,26 @@ put_content(struct ramet_delta_writer *writer)
            writer->bodies.failed == RAMET_OK;
 }
 
+static size_t
+content_size(const struct ramet_delta_writer *writer)
+{
+    assert((writer->content_pages == 0) == (writer->sums.len == 0));
+    return writer->sums.len + writer->steps.len + writer->literals.len;
+}
+
+/* A block of `content` bytes came out as `body`: what may the next one hold? */
+static void
+aim(struct ramet_delta_writer *writer, size_t content, size_t body)
+{
+    const size_t most = content * RAMET_DELTA_BODY_BYTES / body;
+
+    assert(content > 0 && body > 0);
+    writer->content_most =
+        most < RAMET_DELTA_BODY_BYTES          ? RAMET_DELTA_BODY_BYTES
+        : most > RAMET_DELTA_CONTENT_BYTES_MAX ? RAMET_DELTA_CONTENT_BYTES_MAX
+                                               : most;
+}
+
 static enum ramet_rc
 end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
 {
@@ -340,18 +365,12 @@ end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
         .length_bytes = (uint32_t)length,
         .hash = ramet_hash128(writer->bodies.data + start, length),
     };
+    aim(writer, content_size(writer), length);
     ramet_buf_clear(&writer->sums);
     ramet_buf_clear(&writer->steps);
     ramet_buf_clear(&writer->literals);
     writer->content_pages = 0;
     return RAMET_OK;
-}
-
-static size_t
-content_size(const struct ramet_delta_writer *writer)
-{
-    assert((writer->content_pages == 0) == (writer->sums.len == 0));
-    return writer->sums.len + writer->steps.len + writer->literals.len;
 }
 
 const struct ramet_delta *
@@ -372,7 +391,7 @@ ramet_delta_writer_take(struct ramet_delta_writer *writer,
     assert(kept->steps == writer->tried); /* in the copy that is kept */
     if (writer->content_pages > 0 &&
         content_size(writer) + kept->steps_len + kept->literals_len >
-            RAMET_DELTA_BLOCK_BYTES) {
+            writer->content_most) {
         const enum ramet_rc rc = end_block(writer, err);
 
         if (rc != RAMET_OK)

@@ -456,7 +456,8 @@ check_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
 
     (void)err;
     assert_int_equal(frame->kind, RAMET_FRAME_DELTAS);
-    assert_true(len <= RAMET_DELTA_BLOCK_BYTES + 8);
+    assert_true(len <= RAMET_DELTA_CONTENT_BYTES_MAX + 8);
+    assert_true(frame->extent.length_bytes <= RAMET_DELTA_BODY_BYTES / 4 * 5);
     for (uint32_t i = 0;; i++) {
         struct ramet_delta delta;
 

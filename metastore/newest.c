@@ -276,6 +276,8 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     rc = newest > seen && !decided
              ? ramet_history_load_unseen(history, newest, &entry, err)
              : ramet_history_load_head(history, newest, false, &entry, err);
+    if (rc == RAMET_ENOTFOUND) /* it was there just now */
+        return ramet_history_went_back(history, newest, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END) {

@@ -215,6 +215,56 @@ newest__notices_that_a_commit_is_gone(void **state)
 }
 
 static void
+remove_third(void *ctx)
+{
+    line_remove_commit(ctx, 3);
+}
+
+/* Commit 3 goes before the nth request of who looks for the newest, and has seen
+ * commit 2, or nothing. */
+static enum ramet_rc
+look_while_it_goes(struct line *f, bool saw_second, uint64_t nth)
+{
+    struct ramet_history *reader = NULL;
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    assert_int_equal(
+        ramet_history_open(f->store, &f->model.volume, NULL, &reader, NULL),
+        RAMET_OK);
+    if (saw_second)
+        assert_int_equal(ramet_history_newest(reader, &head, NULL), RAMET_OK);
+    model_write(&f->model, 2, 1);
+    ramet_faultstore_meanwhile(f->store, nth, remove_third, f);
+    rc = ramet_history_newest(reader, &head, NULL);
+    ramet_history_close(reader);
+    ramet_faultstore_meanwhile(f->store, 0, NULL, NULL);
+    remove_third(f); /* if it did not go in so few */
+    model_reopen(&f->model);
+    model_drop_newest(&f->model);
+    return rc;
+}
+
+/* A restore takes it as it is looked for, even as it was just found. */
+static void
+newest__goes_as_it_is_looked_for__is_no_error_but_that(void **state)
+{
+    struct line *const f = *state;
+    unsigned told = 0;
+
+    for (unsigned kind = 0; kind < 4; kind++) {
+        f->store->traits = kind % 2 != 0 ? RAMET_STORE_LISTS_CHEAPLY : 0;
+        for (uint64_t nth = 0; nth < 6; nth++) {
+            const enum ramet_rc rc = look_while_it_goes(f, kind >= 2, nth);
+
+            assert_true(rc == RAMET_OK || rc == RAMET_EWENTBACK);
+            told += rc != RAMET_OK;
+        }
+    }
+    assert_true(told >= 4);
+}
+
+static void
 newest__notices_that_a_commit_is_another(void **state)
 {
     struct line *const f = *state;
@@ -572,6 +622,7 @@ main(void)
         TEST(fence__can_be_the_first_commit),
         TEST(newest__notices_that_a_commit_is_gone),
         TEST(newest__notices_that_a_commit_is_another),
+        TEST(newest__goes_as_it_is_looked_for__is_no_error_but_that),
         TEST(append__leaves_no_gap_in_a_store_that_went_back),
         TEST(read__notices_a_head_that_is_not_its_successors_base),
         TEST(read__asks_the_store_where_the_cache_has_another_line),

@@ -123,6 +123,32 @@ ramet_fold_take(const struct ramet_replica *replica,
     return true;
 }
 
+/* `state`, or the file's where it can't be continued, up to *out_newest. A checkpoint
+ * may write the file as it is about to be read, and then it has what was published
+ * meanwhile: so what is the newest is asked behind it. */
+static enum ramet_rc
+fold_to_newest(struct ramet_session *session, bool begins_anew,
+               struct ramet_replica_state *state,
+               struct ramet_published *out_newest, struct ramet_err *err)
+{
+    const struct ramet_replica *const replica = session->replica;
+
+    ramet_index_newest(replica, out_newest);
+    if (begins_anew ||
+        !is_continuable(replica, state, out_newest->snapshot.tail)) {
+        const enum ramet_rc rc = load_fold(session, state, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        ramet_index_newest(replica, out_newest);
+    }
+    if (ramet_pos_before(out_newest->snapshot.tail, state->newest.tail))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: the state is of a record that nobody published",
+                          replica->path);
+    return continue_fold(session, state, out_newest->snapshot.tail, err);
+}
+
 enum ramet_rc
 ramet_session_state(struct ramet_session *session,
                     struct ramet_replica_state *state, struct ramet_err *err)
@@ -139,12 +165,7 @@ ramet_session_state(struct ramet_session *session,
     for (unsigned i = 0; i < FOLD_TRIES; i++) {
         const uint64_t oldest = atomic_load(&header->checkpoint.oldest);
 
-        ramet_index_newest(replica, &newest);
-        rc = RAMET_OK;
-        if (i > 0 || !is_continuable(replica, state, newest.snapshot.tail))
-            rc = load_fold(session, state, err);
-        if (rc == RAMET_OK)
-            rc = continue_fold(session, state, newest.snapshot.tail, err);
+        rc = fold_to_newest(session, i > 0, state, &newest, err);
         /* A checkpoint may have taken the log away under us. */
         if (rc != RAMET_ECORRUPT ||
             oldest == atomic_load(&header->checkpoint.oldest))

@@ -210,6 +210,53 @@ commit__that_is_in_the_base__is_forgotten(void **state)
     ramet_session_close(session);
 }
 
+/* What others do as `state` is opened, once. */
+static struct ramet_session *passing;
+
+static int
+open_as_others_pass(void *ctx, int dirfd, const char *path, int flags,
+                    unsigned mode)
+{
+    struct ramet_session *const other = passing;
+    uint64_t rng = 5;
+
+    if (other != NULL && strcmp(path, "state") == 0) {
+        passing = NULL;
+        commit_some(other, &rng, 1);
+        commit_some(other, &rng, MOST);
+        OK(ramet_session_checkpoint(other, true, e));
+    }
+    return ramet_os_system()->open(ctx, dirfd, path, flags, mode);
+}
+
+/* The file has more then than was the newest as it was looked for. */
+static void
+fold__of_a_state_that_a_checkpoint_writes_meanwhile__is_of_one_moment(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_replica_state fold = {.newest = {0}};
+    struct ramet_session *session, *other;
+    uint64_t rng = 6;
+    uint64_t known, log;
+
+    os.open = open_as_others_pass;
+    session = open_pulled(p, &os);
+    other = place_open_on(p, 0, &os);
+    commit_some(session, &rng, 2);
+    passing = other;
+    OK(ramet_session_state(session, &fold, e));
+    assert_null(passing);
+    assert_int_equal(fold.newest.seq, store_newest(session).seq);
+    commit_some(other, &rng, 2);
+    OK(ramet_session_state(session, &fold, e)); /* goes on from there */
+    ramet_replica_state_done(&fold);
+    expect_logs_word(session, &known, &log);
+    ramet_session_close(other);
+    ramet_session_close(session);
+}
+
 /* A child that closes what it inherited must not wait for a thread that it has not. */
 static void
 fork__while_a_thread_notes__lets_the_child_close(void **state)
@@ -241,6 +288,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(fold__of_what_was_committed_here__is_the_logs),
         TEST(fold__of_what_was_committed_here__reads_nothing_of_it),
+        TEST(
+            fold__of_a_state_that_a_checkpoint_writes_meanwhile__is_of_one_moment),
         TEST(commit__that_is_in_the_base__is_forgotten),
         TEST(fork__while_a_thread_notes__lets_the_child_close),
     };

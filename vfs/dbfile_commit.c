@@ -7,7 +7,7 @@
  * that nobody sees yet, and PHASETWO shows it.
  *
  * A rollback's SYNC is told by what came before it: pages were put back from the
- * journal, and the change counter is where it was. Then nothing is prepared, and
+ * journal, and the change counter is where it was; or the file has none, as before. Then nothing is prepared, and
  * with sync=commit nothing is sent. (Pages that were free before are not put back:
  * the record would not be empty.) Should it be a commit after all, as one within
  * locking_mode=EXCLUSIVE after ROLLBACK TO may look, PHASETWO prepares.
@@ -46,12 +46,22 @@ write_trailer(struct ramet_dbfile *db, const char *super_journal)
     return code == SQLITE_BUSY ? SQLITE_IOERR : code;
 }
 
+/* Of a database without a page there is nothing to be put back. */
+static bool
+stays_empty(const struct ramet_dbfile *db)
+{
+    return ramet_file_snapshot(db->file)->page_count == 0 &&
+           ramet_file_size(db->file) == 0;
+}
+
 /* In other journal modes than those with a file there is none to be read, and
  * within locking_mode=EXCLUSIVE a commit need not count. */
 static bool
 is_rolling_back(const struct ramet_dbfile *db)
 {
     assert(has_changes(db));
+    if (stays_empty(db))
+        return true;
     return !ramet_page1_has_moved(&db->page1) &&
            (db->journal.is_open ? db->puts_back : !db->exclusive_mode) &&
            !(db->session != NULL && ramet_session_has_prepared(db->session));

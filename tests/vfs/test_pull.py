@@ -454,6 +454,39 @@ def test_sync_commit_sends_nothing_at_a_rollback():
         os.chdir("..")
 
 
+def test_sync_commit_sends_nothing_at_a_rollback_of_the_first_transaction():
+    """Of a database without a page nothing is put back."""
+    for mode in ("delete", "persist", "truncate", "memory"):
+        os.mkdir(mode)
+        os.chdir(mode)
+        a = replica("a/app.db")
+        one(a, "SELECT ramet_push()")  # LSN 1: an empty file
+        b = replica("b/app.db", sync="commit")
+        b.execute("PRAGMA page_size=512")
+        b.execute("PRAGMA cache_size=2")
+        rows(b, "PRAGMA journal_mode=%s" % mode)
+        make = "CREATE TABLE t(id INTEGER PRIMARY KEY, x, y)"
+        some = ("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM "
+                "n WHERE i < 40) "
+                "INSERT INTO t SELECT i, i, hex(zeroblob(200)) FROM n")
+        for begin in ("BEGIN", "BEGIN EXCLUSIVE"):
+            b.execute(begin)
+            b.execute(make)
+            b.execute(some)
+            b.execute("ROLLBACK")
+            assert one(b, "SELECT count(*) FROM sqlite_schema") == 0
+            assert one(a, "SELECT ramet_fetch()") == 1, (mode, begin)
+        b.execute("BEGIN")
+        b.execute(make)
+        b.execute(some)
+        b.execute("COMMIT")
+        assert one(a, "SELECT ramet_pull()") == 2
+        assert content(a) == content(b)
+        b.close()
+        a.close()
+        os.chdir("..")
+
+
 def test_sync_commit_sends_all_of_a_file_that_was_there():
     plain = open_native("app.db")
     fill(plain)

@@ -132,6 +132,21 @@ class Blobs(support.CliTest):
         self.assertLessEqual(pushed["pages"], 2)
         self.assert_remote_is(bytes(data))
 
+    def test_push__of_a_corrupt_blob__is_refused_until_it_is_repaired(self):
+        data = self.random.randbytes(1_000_000)
+        self.init(data)
+        times = os.stat(self.blob)
+        with open(self.blob, "r+b") as out:
+            out.seek(500_000)
+            out.write(b"rotten")
+        os.utime(self.blob, ns=(times.st_atime_ns, times.st_mtime_ns))
+        told = self.refused(support.CONFLICT, "push", self.blob)
+        self.assertIn("ramet verify", told)
+        self.assert_remote_is(data)
+        self.run_ramet("verify", self.blob)
+        self.assertEqual(self.json("push", self.blob)["durable_lsn"], 1)
+        self.assertTrue(self.read(self.blob) == data)
+
     def test_push__takes_growth_and_shrinkage(self):
         data = self.random.randbytes(100_001)
         self.init(data)

@@ -293,6 +293,32 @@ check_kind(const struct adoption *a, const struct ramet_os_stat *st,
         a->replica->path);
 }
 
+/* Not what gives up a commit, nor what rotted: that would go to the remote as if
+ * somebody had written it. */
+static enum ramet_rc
+may_be_taken_unasked(const struct adoption *a, const struct ramet_os_stat *st,
+                     struct ramet_err *err)
+{
+    const char *const path = a->replica->path;
+
+    if (a->has_commits)
+        return RAMET_FAIL(err, RAMET_EFOREIGN,
+                          "%s was changed or replaced by another program, and "
+                          "there are commits that are not in it: 'ramet adopt' "
+                          "gives those up and takes the file as it is, 'ramet "
+                          "restore' brings back what the remote has",
+                          path);
+    if (!a->state.is_adopting && a->state.is_clean &&
+        !ramet_base_was_written(&a->state, st))
+        return RAMET_FAIL(err, RAMET_EFOREIGN,
+                          "%s is not as it was left, and its time of "
+                          "modification does not tell of that: 'ramet verify' "
+                          "mends what rotted, 'ramet adopt' takes the file as "
+                          "it is",
+                          path);
+    return RAMET_OK;
+}
+
 static enum ramet_rc
 take_file(struct adoption *a, const struct ramet_replica_options *given,
           struct ramet_err *err)
@@ -328,14 +354,8 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
         find_header(a, header);
     if (rc == RAMET_OK)
         rc = fold_log(a, err);
-    if (rc == RAMET_OK && a->has_commits &&
-        (given->flags & RAMET_OPEN_UNASKED) != 0)
-        rc = RAMET_FAIL(err, RAMET_EFOREIGN,
-                        "%s was changed or replaced by another program, and "
-                        "there are commits that are not in it: 'ramet adopt' "
-                        "gives those up and takes the file as it is, 'ramet "
-                        "restore' brings back what the remote has",
-                        replica->path);
+    if (rc == RAMET_OK && (given->flags & RAMET_OPEN_UNASKED) != 0)
+        rc = may_be_taken_unasked(a, &st, err);
     if (rc != RAMET_OK)
         return rc;
     a->all = a->state.is_adopting ||

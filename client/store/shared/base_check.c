@@ -89,15 +89,22 @@ foreign(const struct ramet_replica *replica, const char *what,
 
 /* ---- what the inode says --------------------------------------------------- */
 
+bool
+ramet_base_was_written(const struct ramet_state_file *state,
+                       const struct ramet_os_stat *st)
+{
+    return st->size_bytes != state->base_size ||
+           st->inode != state->base_inode ||
+           st->mtime_ns != state->base_mtime_ns;
+}
+
 static void
 look_at_inode(const struct ramet_state_file *state, int64_t ctime_ns,
               struct ramet_base_look *look)
 {
     const struct ramet_os_stat *const st = &look->st;
 
-    look->is_strict = st->size_bytes != state->base_size ||
-                      st->inode != state->base_inode ||
-                      st->mtime_ns != state->base_mtime_ns;
+    look->is_strict = ramet_base_was_written(state, st);
     look->has_happened = look->is_strict || st->device != state->base_device ||
                          st->ctime_ns != ctime_ns;
 }

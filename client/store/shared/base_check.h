@@ -29,6 +29,10 @@ struct ramet_base_look {
     struct ramet_os_stat st;
 };
 
+/* Does its inode say that somebody wrote? What differs though it does not has
+ * rotted. */
+bool ramet_base_was_written(const struct ramet_state_file *state,
+                            const struct ramet_os_stat *st);
 /* Form and inode against what `state` says of them; `seen_ctime` is from the
  * index that was there, or 0. RAMET_EFOREIGN where no content could help. */
 RAMET_NODISCARD enum ramet_rc

@@ -417,6 +417,30 @@ base__adopted_unasked__gives_up_no_commit(void **state)
     image_unref(next);
 }
 
+/* Nobody wrote: who took it for an edit would send it to all. */
+static void
+base__that_is_corrupt__is_not_adopted_unasked(void **state)
+{
+    const struct ramet_replica_options unasked = {.flags = RAMET_OPEN_UNASKED};
+    struct place *const p = *state;
+    struct image *const image = make_clean(p);
+    uint64_t changed;
+
+    image->bytes[7] ^= 1;
+    shell(p, "touch -r $B $B.time");
+    store_write_plain(p->path, image);
+    shell(p, "touch -r $B.time $B");
+    is_foreign(p);
+    assert_int_equal(
+        ramet_replica_adopt_base(p->path, &unasked, &changed, NULL),
+        RAMET_EFOREIGN);
+    is_foreign(p);
+    OK(ramet_replica_adopt_base(p->path, NULL, &changed, e)); /* asked */
+    assert_int_equal(changed, 1);
+    is_ours(p, image);
+    image_unref(image);
+}
+
 /* A database beside which nobody left a journal: whichever call fails at its
  * opening, no program is accused of having changed it. */
 static void
@@ -473,6 +497,7 @@ main(void)
         TEST(base__written_over_while_it_is_open__gets_nothing_of_ours),
         TEST(base__replaced_while_it_is_open__takes_no_commit_with_it),
         TEST(base__adopted_unasked__gives_up_no_commit),
+        TEST(base__that_is_corrupt__is_not_adopted_unasked),
         TEST(database__opened_without_descriptors__is_not_foreign),
     };
 #undef TEST

@@ -114,7 +114,7 @@ read_part(struct ramet_stateless_reader *reader, uint32_t pgno, size_t offset,
     }
     page = ramet_alloc(reader->head.page_size);
     if (page == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+        return RAMET_FAIL(err, RAMET_ENOMEM, "stateless reader: no memory");
     rc = fetch_page(reader, pgno, page, err);
     if (rc == RAMET_OK)
         memcpy(out, page + offset, len);

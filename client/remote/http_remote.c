@@ -10,7 +10,7 @@
 #include "client/remote/http_ranges.h"
 #include "client/remote/http_shadow.h"
 #include "client/remote/http_store.h"
-#include "client/remote/newsroom.h"
+#include "client/remote/news_feed.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
 #include "core/thread.h"
@@ -24,10 +24,10 @@ struct http_remote {
     struct ramet_http_pool *pool;
     struct ramet_ranges *ranges;
     struct ramet_shadows *shadows;
-    struct ramet_remote_options options; /* for a room; `token` is of another */
+    struct ramet_remote_options options; /* for a feed; `token` is of another */
     struct ramet_mutex lock;
-    struct ramet_newsroom *room;   /* lock: of the token that it has now */
-    struct ramet_newsroom *former; /* of none, before it got one; or NULL */
+    struct ramet_news_feed *feed;   /* lock: of the token that it has now */
+    struct ramet_news_feed *former; /* of none, before it got one; or NULL */
 };
 
 static enum ramet_rc
@@ -45,15 +45,15 @@ http_bring(struct ramet_remote *remote, const struct ramet_vid *volume,
 
 /* ---- news ------------------------------------------------------------------------- */
 
-static struct ramet_newsroom *
-room_of(struct http_remote *hr)
+static struct ramet_news_feed *
+feed_of(struct http_remote *hr)
 {
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
 
     ramet_mutex_lock(&hr->lock);
-    room = hr->room;
+    feed = hr->feed;
     ramet_mutex_unlock(&hr->lock);
-    return room;
+    return feed;
 }
 
 /* A commit object that came by itself: where the store's reads find it, and to
@@ -85,8 +85,8 @@ http_wait(struct ramet_remote *remote, const struct ramet_vid *volume,
     struct http_remote *const hr = (struct http_remote *)remote;
     const struct ramet_news_taker taker = taker_of(hr);
 
-    return ramet_newsroom_wait(room_of(hr), hr, &taker, volume, after,
-                               timeout_ms, cancel, err);
+    return ramet_news_feed_wait(feed_of(hr), hr, &taker, volume, after,
+                                timeout_ms, cancel, err);
 }
 
 static enum ramet_rc
@@ -98,10 +98,10 @@ http_follow(struct ramet_remote *remote, const struct ramet_vid *volume,
     const struct ramet_news_taker taker = taker_of(hr);
     enum ramet_rc rc;
 
-    /* Not into a room that is being left: nobody would be taken out of it. */
+    /* Not into a feed that is being left: nobody would be taken out of it. */
     ramet_mutex_lock(&hr->lock);
-    rc = ramet_newsroom_follow(hr->room, hr, &taker, volume, after, follower,
-                               err);
+    rc = ramet_news_feed_follow(hr->feed, hr, &taker, volume, after, follower,
+                                err);
     ramet_mutex_unlock(&hr->lock);
     return rc;
 }
@@ -113,7 +113,7 @@ http_unfollow(struct ramet_remote *remote, const struct ramet_vid *volume,
     struct http_remote *const hr = (struct http_remote *)remote;
 
     assert(follower != NULL);
-    ramet_newsroom_unfollow(room_of(hr), hr, volume, follower);
+    ramet_news_feed_unfollow(feed_of(hr), hr, volume, follower);
 }
 
 static bool
@@ -122,7 +122,7 @@ http_heard(struct ramet_remote *remote, const struct ramet_vid *volume,
 {
     struct http_remote *const hr = (struct http_remote *)remote;
 
-    return ramet_newsroom_heard(room_of(hr), hr, volume, out);
+    return ramet_news_feed_heard(feed_of(hr), hr, volume, out);
 }
 
 static bool
@@ -140,7 +140,7 @@ http_disbelieve(struct ramet_remote *remote, const struct ramet_vid *volume)
 {
     struct http_remote *const hr = (struct http_remote *)remote;
 
-    ramet_newsroom_forget(room_of(hr), hr, volume);
+    ramet_news_feed_forget(feed_of(hr), hr, volume);
 }
 
 static void
@@ -150,7 +150,7 @@ http_forget(struct ramet_remote *remote, const struct ramet_vid *volume)
 
     ramet_ranges_clear(hr->ranges);
     ramet_shadows_forget(hr->shadows, volume);
-    ramet_newsroom_forget(room_of(hr), hr, volume);
+    ramet_news_feed_forget(feed_of(hr), hr, volume);
 }
 
 /* The server has more to do than its store: it ends streams, and forgets. */
@@ -191,7 +191,7 @@ http_authorize(struct ramet_remote *remote, const char *token,
 {
     struct http_remote *const hr = (struct http_remote *)remote;
     struct ramet_remote_options options = hr->options;
-    struct ramet_newsroom *room = NULL;
+    struct ramet_news_feed *feed = NULL;
     enum ramet_rc rc;
 
     assert(token != NULL);
@@ -200,13 +200,13 @@ http_authorize(struct ramet_remote *remote, const char *token,
     options.withheld_why = NULL;
     rc = ramet_http_authorize(hr->pool, token, err);
     if (rc == RAMET_OK && hr->former == NULL)
-        rc = ramet_newsroom_join(remote->url.root, &options, &room, err);
-    if (room == NULL)
+        rc = ramet_news_feed_join(remote->url.root, &options, &feed, err);
+    if (feed == NULL)
         return rc;
     ramet_mutex_lock(&hr->lock);
-    hr->former = hr->room;
-    hr->room = room;
-    ramet_newsroom_move(hr->former, room, hr);
+    hr->former = hr->feed;
+    hr->feed = feed;
+    ramet_news_feed_move(hr->former, feed, hr);
     ramet_mutex_unlock(&hr->lock);
     return rc;
 }
@@ -261,8 +261,8 @@ http_close(struct ramet_remote *remote)
     struct http_remote *hr = (struct http_remote *)remote;
 
     ramet_shadows_free(hr->shadows);
-    ramet_newsroom_leave(hr->room, hr);
-    ramet_newsroom_leave(hr->former, hr);
+    ramet_news_feed_leave(hr->feed, hr);
+    ramet_news_feed_leave(hr->former, hr);
     ramet_mutex_done(&hr->lock);
     ramet_objstore_close(hr->remote.store);
     ramet_ranges_free(hr->ranges);
@@ -296,7 +296,7 @@ open_parts(struct http_remote *hr, const struct ramet_remote_options *options,
 {
     enum ramet_rc rc;
 
-    assert(hr->pool == NULL && hr->room == NULL);
+    assert(hr->pool == NULL && hr->feed == NULL);
     assert(options->connect_timeout_ms > 0 && options->stall_timeout_ms > 0);
     rc = ramet_http_pool_new(hr->remote.url.root, options, &hr->pool, err);
     if (rc != RAMET_OK)
@@ -306,7 +306,7 @@ open_parts(struct http_remote *hr, const struct ramet_remote_options *options,
         hr->shadows = ramet_shadows_new(hr->ranges, hr->name);
     if (hr->shadows == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", hr->name);
-    rc = ramet_newsroom_join(hr->remote.url.root, options, &hr->room, err);
+    rc = ramet_news_feed_join(hr->remote.url.root, options, &hr->feed, err);
     if (rc == RAMET_OK)
         rc = ramet_http_store_new(hr->pool, hr->ranges, hr->name,
                                   &hr->remote.store, err);

@@ -1,8 +1,8 @@
 /*
- * newsroom_desk.c - a desk for each volume that an owner follows: what was heard
- * of it, as of when, and who is told. By the invariants of newsroom.h.
+ * news_feed_subscriptions.c - a subscription for each volume that an owner follows: what was heard
+ * of it, as of when, and who is told. By the invariants of news_feed.h.
  */
-#include "client/remote/newsroom_impl.h"
+#include "client/remote/news_feed_impl.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,11 +15,11 @@
 /* What a stream may bring in FLOOD_MS that is of no use. */
 #define FLOOD_BYTES (16u << 20)
 
-struct desk *
-ramet_desk_find(struct ramet_newsroom *room, const void *owner,
-                const struct ramet_vid *volume)
+struct subscription *
+ramet_subscription_find(struct ramet_news_feed *feed, const void *owner,
+                        const struct ramet_vid *volume)
 {
-    struct desk *d = room->desks;
+    struct subscription *d = feed->subscriptions;
 
     while (d != NULL && (d->owner != owner ||
                          ramet_id_compare(&d->volume.id, &volume->id) != 0))
@@ -28,18 +28,18 @@ ramet_desk_find(struct ramet_newsroom *room, const void *owner,
 }
 
 void
-ramet_newsroom_wake(struct ramet_newsroom *room)
+ramet_news_feed_wake(struct ramet_news_feed *feed)
 {
-    ramet_cond_broadcast(&room->changed);
-    (void)curl_multi_wakeup(room->multi);
+    ramet_cond_broadcast(&feed->changed);
+    (void)curl_multi_wakeup(feed->multi);
 }
 
-struct desk *
-ramet_desk_need(struct ramet_newsroom *room, const void *owner,
-                const struct ramet_news_taker *taker,
-                const struct ramet_vid *volume, uint64_t after)
+struct subscription *
+ramet_subscription_need(struct ramet_news_feed *feed, const void *owner,
+                        const struct ramet_news_taker *taker,
+                        const struct ramet_vid *volume, uint64_t after)
 {
-    struct desk *d = ramet_desk_find(room, owner, volume);
+    struct subscription *d = ramet_subscription_find(feed, owner, volume);
 
     assert(owner != NULL);
     if (d == NULL) {
@@ -49,10 +49,10 @@ ramet_desk_need(struct ramet_newsroom *room, const void *owner,
         d->owner = owner;
         d->taker = *taker;
         d->volume = *volume;
-        d->next = room->desks;
-        room->desks = d;
-        room->grown = true;
-        ramet_newsroom_wake(room);
+        d->next = feed->subscriptions;
+        feed->subscriptions = d;
+        feed->grown = true;
+        ramet_news_feed_wake(feed);
     }
     if (after > d->after)
         d->after = after;
@@ -60,29 +60,29 @@ ramet_desk_need(struct ramet_newsroom *room, const void *owner,
 }
 
 static bool
-is_idle(const struct desk *d)
+is_idle(const struct subscription *d)
 {
-    return d->attendants == NULL && d->waiters == 0;
+    return d->listeners == NULL && d->waiters == 0;
 }
 
 static void
-free_desk(struct desk *d)
+free_subscription(struct subscription *d)
 {
     assert(d->waiters == 0);
-    while (d->attendants != NULL) {
-        struct attendant *const a = d->attendants;
+    while (d->listeners != NULL) {
+        struct listener *const a = d->listeners;
 
-        d->attendants = a->next;
+        d->listeners = a->next;
         ramet_free(a);
     }
     ramet_free(d);
 }
 
 void
-ramet_desks_clear(struct ramet_newsroom *room, const void *owner)
+ramet_subscription_clear(struct ramet_news_feed *feed, const void *owner)
 {
-    for (struct desk **link = &room->desks; *link != NULL;) {
-        struct desk *const d = *link;
+    for (struct subscription **link = &feed->subscriptions; *link != NULL;) {
+        struct subscription *const d = *link;
         const bool goes =
             owner != NULL
                 ? d->owner == owner
@@ -92,7 +92,7 @@ ramet_desks_clear(struct ramet_newsroom *room, const void *owner)
         if (goes) {
             assert(owner == NULL || d->waiters == 0);
             *link = d->next;
-            free_desk(d);
+            free_subscription(d);
         } else {
             link = &d->next;
         }
@@ -100,21 +100,21 @@ ramet_desks_clear(struct ramet_newsroom *room, const void *owner)
 }
 
 void
-ramet_desks_free(struct ramet_newsroom *room)
+ramet_subscription_free(struct ramet_news_feed *feed)
 {
-    while (room->desks != NULL) {
-        struct desk *const d = room->desks;
+    while (feed->subscriptions != NULL) {
+        struct subscription *const d = feed->subscriptions;
 
-        room->desks = d->next;
-        free_desk(d);
+        feed->subscriptions = d->next;
+        free_subscription(d);
     }
 }
 
 void
-ramet_desk_tell(const struct desk *d)
+ramet_subscription_tell(const struct subscription *d)
 {
     assert(d->owner != NULL);
-    for (const struct attendant *a = d->attendants; a != NULL; a = a->next)
+    for (const struct listener *a = d->listeners; a != NULL; a = a->next)
         a->follower->heard(a->follower->ctx);
 }
 
@@ -122,24 +122,24 @@ ramet_desk_tell(const struct desk *d)
 
 /* Invariant (3): when by our clock that was so. */
 static uint64_t
-true_at_ms(const struct ramet_newsroom *room, uint64_t time_ms)
+true_at_ms(const struct ramet_news_feed *feed, uint64_t time_ms)
 {
-    const bool later = time_ms >= room->begin_time_ms;
+    const bool later = time_ms >= feed->begin_time_ms;
     const uint64_t t =
-        later ? time_ms - room->begin_time_ms : room->begin_time_ms - time_ms;
+        later ? time_ms - feed->begin_time_ms : feed->begin_time_ms - time_ms;
 
     if (later)
-        return room->asked_boot_ms + (t - t / DRIFT_PARTS);
-    return t + t / DRIFT_PARTS < room->asked_boot_ms
-               ? room->asked_boot_ms - t - t / DRIFT_PARTS
+        return feed->asked_boot_ms + (t - t / DRIFT_PARTS);
+    return t + t / DRIFT_PARTS < feed->asked_boot_ms
+               ? feed->asked_boot_ms - t - t / DRIFT_PARTS
                : 0;
 }
 
 static void
-confirm(const struct ramet_newsroom *room, struct desk *d,
+confirm(const struct ramet_news_feed *feed, struct subscription *d,
         const struct ramet_news *news)
 {
-    const uint64_t at_ms = true_at_ms(room, news->time_ms);
+    const uint64_t at_ms = true_at_ms(feed, news->time_ms);
 
     if (news->time_ms == 0 || news->at.lsn < d->confirmed.lsn ||
         at_ms >
@@ -153,7 +153,7 @@ confirm(const struct ramet_newsroom *room, struct desk *d,
 /* The newest there is not the one that was announced: the store went back in
  * time. Nothing of it is kept, and who follows asks. */
 static bool
-contradicts(const struct desk *d, const struct ramet_news *news)
+contradicts(const struct subscription *d, const struct ramet_news *news)
 {
     return news->type == RAMET_NEWS_BEAT &&
            (news->at.lsn < d->told.lsn ||
@@ -162,17 +162,17 @@ contradicts(const struct desk *d, const struct ramet_news *news)
 }
 
 static void
-contradict(struct desk *d, const struct ramet_news *news)
+contradict(struct subscription *d, const struct ramet_news *news)
 {
     d->told = news->at;
     memset(&d->confirmed, 0, sizeof(d->confirmed));
     d->confirmed_ms = 0;
-    ramet_desk_tell(d);
+    ramet_subscription_tell(d);
 }
 
 /* Whether it was of use. */
 static bool
-take_news(struct ramet_newsroom *room, struct desk *d,
+take_news(struct ramet_news_feed *feed, struct subscription *d,
           const struct ramet_news *news)
 {
     const bool is_new = news->at.lsn > d->told.lsn;
@@ -181,7 +181,7 @@ take_news(struct ramet_newsroom *room, struct desk *d,
     if (news->type == RAMET_NEWS_GONE || news->type == RAMET_NEWS_UNKNOWN) {
         d->is_gone = news->type == RAMET_NEWS_GONE;
         d->is_unknown = !d->is_gone;
-        ramet_desk_tell(d);
+        ramet_subscription_tell(d);
         return false;
     }
     /* It may come back: a store that is mended, say. */
@@ -195,37 +195,38 @@ take_news(struct ramet_newsroom *room, struct desk *d,
                                news->object, news->object_len);
     if (is_new || d->told.lsn == 0)
         d->told = news->at;
-    confirm(room, d, news);
+    confirm(feed, d, news);
     if (is_new && news->at.lsn > d->after)
-        ramet_desk_tell(d);
+        ramet_subscription_tell(d);
     return useful;
 }
 
 enum ramet_rc
-ramet_newsroom_hear(void *ctx, const struct ramet_news *news,
-                    struct ramet_err *err)
+ramet_news_feed_hear(void *ctx, const struct ramet_news *news,
+                     struct ramet_err *err)
 {
-    struct ramet_newsroom *const room = ctx;
+    struct ramet_news_feed *const feed = ctx;
     bool useful = false;
 
-    ramet_mutex_lock(&room->lock);
+    ramet_mutex_lock(&feed->lock);
     if (news->type == RAMET_NEWS_BEGIN) {
-        room->begin_time_ms = news->time_ms;
-        room->begun = room->alive = true;
+        feed->begin_time_ms = news->time_ms;
+        feed->begun = feed->alive = true;
     } else {
-        for (struct desk *d = room->desks; d != NULL; d = d->next)
+        for (struct subscription *d = feed->subscriptions; d != NULL;
+             d = d->next)
             if (d->is_asked_for &&
                 ramet_id_compare(&d->volume.id,
-                                 &room->volumes[news->volume].id) == 0)
-                useful = take_news(room, d, news) || useful;
-        ramet_cond_broadcast(&room->changed);
+                                 &feed->volumes[news->volume].id) == 0)
+                useful = take_news(feed, d, news) || useful;
+        ramet_cond_broadcast(&feed->changed);
     }
-    ramet_mutex_unlock(&room->lock);
+    ramet_mutex_unlock(&feed->lock);
     if (!useful)
-        room->flood_bytes += 32u + news->object_len;
-    return room->flood_bytes <= FLOOD_BYTES
+        feed->flood_bytes += 32u + news->object_len;
+    return feed->flood_bytes <= FLOOD_BYTES
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_EUNREACHABLE,
                             "server %s: sends a flood of empty news",
-                            room->root);
+                            feed->root);
 }

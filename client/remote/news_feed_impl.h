@@ -1,34 +1,34 @@
 /*
- * newsroom_impl.h - a room and its desks: what newsroom.c (rooms, and who follows),
- * newsroom_stream.c (the thread and its stream) and newsroom_desk.c (what is
+ * news_feed_impl.h - a feed and its subscriptions: what news_feed.c (feeds, and who follows),
+ * news_feed_stream.c (the thread and its stream) and news_feed_subscriptions.c (what is
  * heard of a volume) share.
  *
  * Layer: client.
  */
-#ifndef RAMET_CLIENT_REMOTE_NEWSROOM_IMPL_H
-#define RAMET_CLIENT_REMOTE_NEWSROOM_IMPL_H
+#ifndef RAMET_CLIENT_REMOTE_NEWS_FEED_IMPL_H
+#define RAMET_CLIENT_REMOTE_NEWS_FEED_IMPL_H
 
 #include <curl/curl.h>
 
 #include "client/remote/http_conn.h"
 #include "client/remote/news.h"
-#include "client/remote/newsroom.h"
+#include "client/remote/news_feed.h"
 #include "core/bytes.h"
 #include "core/os.h"
 #include "core/thread.h"
 
-struct attendant {
-    struct attendant *next;
+struct listener {
+    struct listener *next;
     const struct ramet_follower *follower;
 };
 
-/* A volume that somebody follows; all under the room's lock. */
-struct desk {
-    struct desk *next;
+/* A volume that somebody follows; all under the feed's lock. */
+struct subscription {
+    struct subscription *next;
     const void *owner;
     struct ramet_news_taker taker;
     struct ramet_vid volume;
-    struct attendant *attendants;
+    struct listener *listeners;
     unsigned waiters;
     uint64_t idle_since_ms;
     uint64_t after;          /* what is known of it otherwise */
@@ -40,8 +40,8 @@ struct desk {
     uint64_t confirmed_ms; /* by CLOCK_BOOTTIME; 0: never */
 };
 
-struct ramet_newsroom {
-    struct ramet_newsroom *next; /* under the process lock, as refs */
+struct ramet_news_feed {
+    struct ramet_news_feed *next; /* under the process lock, as refs */
     unsigned refs;
     unsigned fork_count;
     char *root;
@@ -50,11 +50,11 @@ struct ramet_newsroom {
     struct ramet_mutex lock;
     struct ramet_cond changed;
     struct ramet_thread thread;
-    struct desk *desks; /* lock, as all that follows */
+    struct subscription *subscriptions; /* lock, as all that follows */
     bool stop, grown, anew, alive;
     uint64_t breaks; /* how often a stream ended */
     struct ramet_err why;
-    CURLM *multi; /* made with the room: a wake-up may always be sent */
+    CURLM *multi; /* made with the feed: a wake-up may always be sent */
 
     /* The thread's. */
     CURL *curl;
@@ -86,24 +86,26 @@ ramet_news_boot_ms(void)
     return os->boot_ns(os->ctx) / 1000000u;
 }
 
-/* newsroom_desk.c; all but the last with the lock held. */
-struct desk *ramet_desk_find(struct ramet_newsroom *room, const void *owner,
-                             const struct ramet_vid *volume);
+/* news_feed_subscriptions.c; all but the last with the lock held. */
+struct subscription *
+ramet_subscription_find(struct ramet_news_feed *feed, const void *owner,
+                        const struct ramet_vid *volume);
 /* Made if it is not there. NULL: no memory. */
-struct desk *ramet_desk_need(struct ramet_newsroom *room, const void *owner,
-                             const struct ramet_news_taker *taker,
-                             const struct ramet_vid *volume, uint64_t after);
+struct subscription *
+ramet_subscription_need(struct ramet_news_feed *feed, const void *owner,
+                        const struct ramet_news_taker *taker,
+                        const struct ramet_vid *volume, uint64_t after);
 /* Those of `owner`, or (NULL) those that nobody came back to. */
-void ramet_desks_clear(struct ramet_newsroom *room, const void *owner);
-void ramet_desks_free(struct ramet_newsroom *room);
-void ramet_desk_tell(const struct desk *d);
+void ramet_subscription_clear(struct ramet_news_feed *feed, const void *owner);
+void ramet_subscription_free(struct ramet_news_feed *feed);
+void ramet_subscription_tell(const struct subscription *d);
 /* Its thread has something to look at. */
-void ramet_newsroom_wake(struct ramet_newsroom *room);
+void ramet_news_feed_wake(struct ramet_news_feed *feed);
 /* A ramet_news_visit: takes the lock. */
-enum ramet_rc ramet_newsroom_hear(void *ctx, const struct ramet_news *news,
-                                  struct ramet_err *err);
+enum ramet_rc ramet_news_feed_hear(void *ctx, const struct ramet_news *news,
+                                   struct ramet_err *err);
 
-/* newsroom_stream.c: the thread's body, of a room. */
-void *ramet_newsroom_run(void *room);
+/* news_feed_stream.c: the thread's body, of a feed. */
+void *ramet_news_feed_run(void *feed);
 
 #endif

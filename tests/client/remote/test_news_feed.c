@@ -1,5 +1,5 @@
 /*
- * test_newsroom.c - what is made of a stream of news that says this or that.
+ * test_news_feed.c - what is made of a stream of news that says this or that.
  */
 #include "tests/support/cmocka_all.h"
 
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "client/remote/news.h"
-#include "client/remote/newsroom.h"
+#include "client/remote/news_feed.h"
 
 enum { WAIT_MS = 15000 };
 
@@ -138,18 +138,18 @@ say_beat(struct ramet_buf *out, uint32_t volume, uint64_t lsn)
     ramet_buf_varint(out, 1001);
 }
 
-static struct ramet_newsroom *
+static struct ramet_news_feed *
 join(const struct server *s)
 {
     const struct ramet_remote_options options = {.connect_timeout_ms = 5000,
                                                  .stall_timeout_ms = WAIT_MS};
-    struct ramet_newsroom *room = NULL;
+    struct ramet_news_feed *feed = NULL;
     char root[64];
 
     snprintf(root, sizeof(root), "http://127.0.0.1:%u", s->port);
-    assert_int_equal(ramet_newsroom_join(root, &options, &room, NULL),
+    assert_int_equal(ramet_news_feed_join(root, &options, &feed, NULL),
                      RAMET_OK);
-    return room;
+    return feed;
 }
 
 static void
@@ -171,33 +171,33 @@ volume_of(unsigned number)
 }
 
 static void
-follow(struct ramet_newsroom *room, const void *owner, unsigned number)
+follow(struct ramet_news_feed *feed, const void *owner, unsigned number)
 {
     const struct ramet_vid volume = volume_of(number);
 
-    assert_int_equal(ramet_newsroom_follow(room, owner, &no_taker, &volume, 0,
-                                           &nobody, NULL),
+    assert_int_equal(ramet_news_feed_follow(feed, owner, &no_taker, &volume, 0,
+                                            &nobody, NULL),
                      RAMET_OK);
 }
 
 static void
-wait_for(struct ramet_newsroom *room, const void *owner, unsigned number,
+wait_for(struct ramet_news_feed *feed, const void *owner, unsigned number,
          uint64_t after)
 {
     const struct ramet_vid volume = volume_of(number);
 
-    assert_int_equal(ramet_newsroom_wait(room, owner, &no_taker, &volume, after,
-                                         WAIT_MS, NULL, NULL),
+    assert_int_equal(ramet_news_feed_wait(feed, owner, &no_taker, &volume,
+                                          after, WAIT_MS, NULL, NULL),
                      RAMET_OK);
 }
 
 static bool
-is_alive(struct ramet_newsroom *room, const void *owner, unsigned number)
+is_alive(struct ramet_news_feed *feed, const void *owner, unsigned number)
 {
     const struct ramet_vid volume = volume_of(number);
     struct ramet_heard heard;
 
-    assert_true(ramet_newsroom_heard(room, owner, &volume, &heard));
+    assert_true(ramet_news_feed_heard(feed, owner, &volume, &heard));
     return heard.is_alive;
 }
 
@@ -207,7 +207,7 @@ volume_that_was_gone_and_is_announced_again__is_alive(void **state)
     const int owner = 0;
     const struct ramet_vid volume = volume_of(1);
     struct ramet_buf said;
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
     struct server s;
 
     (void)state;
@@ -215,13 +215,13 @@ volume_that_was_gone_and_is_announced_again__is_alive(void **state)
     say_gone(&said, 0);
     say_beat(&said, 0, 7);
     server_start(&s, &said, &said);
-    room = join(&s);
-    follow(room, &owner, 1);
-    while (ramet_newsroom_wait(room, &owner, &no_taker, &volume, 6, WAIT_MS,
-                               NULL, NULL) == RAMET_ENOTFOUND)
+    feed = join(&s);
+    follow(feed, &owner, 1);
+    while (ramet_news_feed_wait(feed, &owner, &no_taker, &volume, 6, WAIT_MS,
+                                NULL, NULL) == RAMET_ENOTFOUND)
         continue; /* between the two */
-    assert_true(is_alive(room, &owner, 1));
-    ramet_newsroom_leave(room, &owner);
+    assert_true(is_alive(feed, &owner, 1));
+    ramet_news_feed_leave(feed, &owner);
     server_stop(&s);
     ramet_buf_done(&said);
 }
@@ -233,7 +233,7 @@ volume_that_the_server_cannot_read__is_not_alive(void **state)
     const int owner = 0;
     const struct ramet_vid damaged = volume_of(1);
     struct ramet_buf of_one, of_two;
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
     struct server s;
 
     (void)state;
@@ -244,16 +244,16 @@ volume_that_the_server_cannot_read__is_not_alive(void **state)
     say_beat(&of_two, 1, 7);
     say_unknown(&of_two, 1);
     server_start(&s, &of_one, &of_two);
-    room = join(&s);
-    follow(room, &owner, 1);
-    follow(room, &owner, 2);
-    wait_for(room, &owner, 2, 6);
-    assert_int_equal(ramet_newsroom_wait(room, &owner, &no_taker, &damaged, 7,
-                                         WAIT_MS, NULL, NULL),
+    feed = join(&s);
+    follow(feed, &owner, 1);
+    follow(feed, &owner, 2);
+    wait_for(feed, &owner, 2, 6);
+    assert_int_equal(ramet_news_feed_wait(feed, &owner, &no_taker, &damaged, 7,
+                                          WAIT_MS, NULL, NULL),
                      RAMET_EUNREACHABLE);
-    assert_false(is_alive(room, &owner, 1));
-    assert_true(is_alive(room, &owner, 2));
-    ramet_newsroom_leave(room, &owner);
+    assert_false(is_alive(feed, &owner, 1));
+    assert_true(is_alive(feed, &owner, 2));
+    ramet_news_feed_leave(feed, &owner);
     server_stop(&s);
     ramet_buf_done(&of_one);
     ramet_buf_done(&of_two);
@@ -267,7 +267,7 @@ volume_that_is_announced_at_a_lower_lsn__is_there_now(void **state)
     const struct ramet_vid volume = volume_of(1);
     struct ramet_heard heard;
     struct ramet_buf of_one, of_two;
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
     struct server s;
 
     (void)state;
@@ -278,13 +278,13 @@ volume_that_is_announced_at_a_lower_lsn__is_there_now(void **state)
     say_beat(&of_two, 1, 5);
     say_beat(&of_two, 0, 7);
     server_start(&s, &of_one, &of_two);
-    room = join(&s);
-    follow(room, &owner, 1);
-    follow(room, &owner, 2);
-    wait_for(room, &owner, 2, 6);
-    assert_true(ramet_newsroom_heard(room, &owner, &volume, &heard));
+    feed = join(&s);
+    follow(feed, &owner, 1);
+    follow(feed, &owner, 2);
+    wait_for(feed, &owner, 2, 6);
+    assert_true(ramet_news_feed_heard(feed, &owner, &volume, &heard));
     assert_int_equal(heard.newest.lsn, 5);
-    ramet_newsroom_leave(room, &owner);
+    ramet_news_feed_leave(feed, &owner);
     server_stop(&s);
     ramet_buf_done(&of_one);
     ramet_buf_done(&of_two);
@@ -296,7 +296,7 @@ volume_that_the_stream_has_no_place_for__is_not_alive(void **state)
 {
     const int one = 0, other = 0;
     struct ramet_buf of_one, of_many;
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
     struct server s;
 
     (void)state;
@@ -305,27 +305,27 @@ volume_that_the_stream_has_no_place_for__is_not_alive(void **state)
     say_begin(&of_many);
     say_beat(&of_many, 0, 7); /* the one that was followed last */
     server_start(&s, &of_one, &of_many);
-    room = join(&s);
-    follow(room, &one, 1);
-    follow(room, &other, 1);
-    wait_for(room, &one, 1, 6);
-    wait_for(room, &other, 1, 6);
-    assert_true(is_alive(room, &one, 1));
-    assert_true(is_alive(room, &other, 1));
+    feed = join(&s);
+    follow(feed, &one, 1);
+    follow(feed, &other, 1);
+    wait_for(feed, &one, 1, 6);
+    wait_for(feed, &other, 1, 6);
+    assert_true(is_alive(feed, &one, 1));
+    assert_true(is_alive(feed, &other, 1));
     for (unsigned i = 0; i < RAMET_NEWS_VOLUMES_MAX; i++)
-        follow(room, &one, 2 + i);
-    wait_for(room, &one, 1 + RAMET_NEWS_VOLUMES_MAX, 6);
-    assert_false(is_alive(room, &one, 1));
-    assert_false(is_alive(room, &other, 1));
-    ramet_newsroom_leave(room, &one);
+        follow(feed, &one, 2 + i);
+    wait_for(feed, &one, 1 + RAMET_NEWS_VOLUMES_MAX, 6);
+    assert_false(is_alive(feed, &one, 1));
+    assert_false(is_alive(feed, &other, 1));
+    ramet_news_feed_leave(feed, &one);
     server_stop(&s);
     ramet_buf_done(&of_one);
     ramet_buf_done(&of_many);
 }
 
-/* Whoever asks what was heard takes the room's lock, again and again. */
+/* Whoever asks what was heard takes the feed's lock, again and again. */
 struct asker {
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
     atomic_bool stop;
     pthread_t thread;
 };
@@ -338,45 +338,45 @@ ask(void *arg)
     struct ramet_heard heard;
 
     while (!atomic_load(&asker->stop))
-        (void)ramet_newsroom_heard(asker->room, asker, &volume, &heard);
+        (void)ramet_news_feed_heard(asker->feed, asker, &volume, &heard);
     return NULL;
 }
 
-/* A desk may go in the moment in which its stream is to begin. */
+/* A subscription may go in the moment in which its stream is to begin. */
 static void
-owner_that_leaves_at_once__leaves_a_room_for_others(void **state)
+owner_that_leaves_at_once__leaves_a_feed_for_others(void **state)
 {
     const int stays = 0, goes = 0;
     struct asker askers[2];
     struct ramet_buf said;
-    struct ramet_newsroom *room;
+    struct ramet_news_feed *feed;
     struct server s;
 
     (void)state;
     say_begin(&said);
     say_beat(&said, 0, 7);
     server_start(&s, &said, &said);
-    room = join(&s);
+    feed = join(&s);
     for (unsigned i = 0; i < 2; i++) {
-        askers[i].room = room;
+        askers[i].feed = feed;
         atomic_init(&askers[i].stop, false);
         assert_int_equal(
             pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
     }
     for (unsigned i = 0; i < 20000; i++) {
-        struct ramet_newsroom *const same = join(&s);
+        struct ramet_news_feed *const same = join(&s);
 
-        assert_ptr_equal(same, room);
+        assert_ptr_equal(same, feed);
         follow(same, &goes, 1);
-        ramet_newsroom_leave(same, &goes);
+        ramet_news_feed_leave(same, &goes);
     }
     for (unsigned i = 0; i < 2; i++) {
         atomic_store(&askers[i].stop, true);
         assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
     }
-    follow(room, &stays, 1);
-    wait_for(room, &stays, 1, 6);
-    ramet_newsroom_leave(room, &stays);
+    follow(feed, &stays, 1);
+    wait_for(feed, &stays, 1, 6);
+    ramet_news_feed_leave(feed, &stays);
     server_stop(&s);
     ramet_buf_done(&said);
 }
@@ -389,7 +389,7 @@ main(void)
         cmocka_unit_test(volume_that_the_server_cannot_read__is_not_alive),
         cmocka_unit_test(volume_that_is_announced_at_a_lower_lsn__is_there_now),
         cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
-        cmocka_unit_test(owner_that_leaves_at_once__leaves_a_room_for_others),
+        cmocka_unit_test(owner_that_leaves_at_once__leaves_a_feed_for_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 #include "cli/output.h"
 #include "cli/stop.h"
 #include "cli/target.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "core/alloc.h"
 
 #define PUSH_POLL_MS 20u

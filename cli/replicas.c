@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "core/alloc.h"
 #include "core/os.h"
 

@@ -7,7 +7,7 @@
 #include "cli/exit.h"
 #include "cli/output.h"
 #include "cli/target.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 static void
 print_detached(const char *path, const struct ramet_detached *detached)

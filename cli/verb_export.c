@@ -16,7 +16,7 @@
 #include "cli/progress.h"
 #include "cli/target.h"
 #include "client/store/path.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "core/alloc.h"
 #include "core/rights.h"
 

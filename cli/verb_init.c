@@ -13,7 +13,7 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/target.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 static const struct cli_option init_options[] = {
     {"remote", "URL", "where the new volume is to live (required)"},

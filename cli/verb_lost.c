@@ -14,7 +14,7 @@
 #include "cli/output.h"
 #include "cli/target.h"
 #include "client/store/path.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "core/alloc.h"
 
 struct lost {

@@ -11,7 +11,7 @@
 #include "cli/progress.h"
 #include "cli/target.h"
 #include "client/store/exchange.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 static const struct cli_option reset_options[] = {
     {"discard", NULL, "do not keep the local commits in FILE-ramet/lost/"},

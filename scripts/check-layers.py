@@ -31,7 +31,7 @@ LAYERS = {
 # A room of client/, and what of client/ its files may include beside its own
 # folder: other rooms, or single headers. docs/architecture.md draws the tower.
 DOOR = ("client/snapshot.h", "client/store/store.h",
-        "client/store/exchange.h", "client/store/whole.h")
+        "client/store/exchange.h", "client/store/replicas.h")
 FORMAT = DOOR
 SHARED = FORMAT + ("client/store/format", "client/store/path.h",
                    "client/store/keep.h")

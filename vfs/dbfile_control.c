@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "core/os.h"
 #include "vfs/dbfile_parts.h"
 #include "vfs/patience.h"

@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "core/alloc.h"
 #include "core/os.h"
 #include "vfs/dbfile_parts.h"

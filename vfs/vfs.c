@@ -3,7 +3,7 @@
  */
 #include "vfs/vfs.h"
 
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
  * bounds on time and memory, retries where they are safe.
  *
  * At most RAMET_HTTP_PARALLEL requests of a pool run at a time; the others wait.
- * Their connections are the process's (http_shelf.h).
+ * Their connections are the process's (http_idle.h).
  *
  *   (1) Only requests that change nothing are tried again.
  *   (2) For one that changes something, RAMET_EUNREACHABLE means that the

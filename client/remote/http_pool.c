@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "client/remote/http_shelf.h"
+#include "client/remote/http_idle.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
 #include "core/origin.h"
@@ -69,7 +69,7 @@ ramet_http_pool_new(const char *root,
     ramet_mutex_init(&pool->lock);
     ramet_cond_init(&pool->freed);
     ramet_pace_init(&pool->pace);
-    ramet_http_shelf_join();
+    ramet_http_idle_join();
     pool->root = ramet_strdup(root);
     pool->withheld_why = options->withheld_why;
     if (ca_file != NULL && ca_file[0] != '\0')
@@ -98,7 +98,7 @@ ramet_http_pool_free(struct ramet_http_pool *pool)
     if (pool == NULL)
         return;
     assert(pool->busy_count == 0);
-    ramet_http_shelf_leave();
+    ramet_http_idle_leave();
     ramet_pace_done(&pool->pace);
     ramet_cond_done(&pool->freed);
     ramet_mutex_done(&pool->lock);
@@ -143,7 +143,7 @@ ramet_http_take(struct ramet_http_pool *pool)
     assert(pool->busy_count < RAMET_HTTP_PARALLEL);
     pool->busy_count++;
     ramet_mutex_unlock(&pool->lock);
-    curl = ramet_http_shelf_take(pool->root);
+    curl = ramet_http_idle_take(pool->root);
     if (curl == NULL)
         ramet_http_give_back(pool, NULL);
     return curl;
@@ -153,7 +153,7 @@ void
 ramet_http_give_back(struct ramet_http_pool *pool, CURL *curl)
 {
     if (curl != NULL)
-        ramet_http_shelf_put(pool->root, curl);
+        ramet_http_idle_put(pool->root, curl);
     ramet_mutex_lock(&pool->lock);
     assert(pool->busy_count > 0);
     pool->busy_count--;

@@ -7,7 +7,7 @@
  * and from the link's room; threads that find nothing to do for a while end.
  *
  * To keep a page costs locks, a write and a look at the index, most of which serve
- * several as well as one. So pages of a haul, for which nobody waits, are kept some
+ * several as well as one. So pages of a bulk read, for which nobody waits, are kept some
  * at a time:
  *
  *   (1) until then they are on the list, and on their way: who comes to wait for one
@@ -280,7 +280,7 @@ may_wait(const struct ramet_batch *batch, uint32_t pgno)
     for (size_t i = 0; i < batch->landed_count; i++)
         is_landed = is_landed || batch->landed_pgnos[i] == pgno;
     return want != NULL && want->batch == batch && want->waits == NULL &&
-           want->urgency == RAMET_WANT_HAUL && !is_landed;
+           want->urgency == RAMET_WANT_BULK && !is_landed;
 }
 
 /* With what landed before. False: it is to be kept now. Without the mutex, but

@@ -103,10 +103,10 @@ struct ramet_prefetch_counts
 ramet_pipeline_counts(struct ramet_pipeline *pipeline);
 
 /*
- * A haul: many pages that are to be kept, after all that readers want. Whoever
- * hauls adds pages and waits until few enough are left to come.
+ * A bulk read: many pages that are to be kept, after all that readers want. Whoever
+ * does adds pages and waits until few enough are left to come.
  */
-struct ramet_haul {
+struct ramet_bulk_read {
     struct ramet_pipeline *pipeline;
     struct ramet_head head;
     size_t pending;   /* under the pipeline's mutex, as the next */
@@ -116,19 +116,20 @@ struct ramet_haul {
     struct ramet_err err;
     struct ramet_cond some_came;
 };
-void ramet_haul_begin(struct ramet_haul *haul, struct ramet_pipeline *pipeline,
-                      const struct ramet_head *head);
+void
+ramet_bulk_begin(struct ramet_bulk_read *bulk, struct ramet_pipeline *pipeline,
+                 const struct ramet_head *head);
 RAMET_NODISCARD enum ramet_rc
-ramet_haul_add(struct ramet_haul *haul, const uint32_t *pgnos, size_t count,
-               struct ramet_err *err);
+ramet_bulk_add(struct ramet_bulk_read *bulk, const uint32_t *pgnos,
+               size_t count, struct ramet_err *err);
 /* Until at most `most` are to come, or one failed, or the thread's waiter has
  * had enough; at the latest after `ms`: look at what is pending. */
 RAMET_NODISCARD enum ramet_rc
-ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
+ramet_bulk_wait(struct ramet_bulk_read *bulk, size_t most, uint64_t ms,
                 size_t *out_pending, uint64_t *out_came, struct ramet_err *err);
 /* What did not come is not waited for any more. */
-void ramet_haul_end(struct ramet_haul *haul);
-/* How many pages a haul should have to come, so that the link does not idle. */
-size_t ramet_haul_depth(struct ramet_haul *haul);
+void ramet_bulk_end(struct ramet_bulk_read *bulk);
+/* How many pages a bulk read should have to come, so that the link does not idle. */
+size_t ramet_bulk_depth(struct ramet_bulk_read *bulk);
 
 #endif

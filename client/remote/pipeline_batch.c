@@ -26,7 +26,7 @@ ramet_batch_next_queue(struct ramet_pipeline *pipeline)
     if (pipeline->queues[RAMET_WANT_AHEAD].first != NULL &&
         pipeline->asked_count >= AHEAD_BATCHES)
         return RAMET_URGENCIES;
-    for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
+    for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_BULK; q++) {
         const struct ramet_want *const first = pipeline->queues[q].first;
 
         if (first == NULL)
@@ -58,7 +58,7 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
 {
     assert(from < RAMET_WANT_HELD && batch->count > 0);
     assert(most <= RAMET_BATCH_PAGES);
-    for (unsigned q = from; q <= RAMET_WANT_HAUL; q++) {
+    for (unsigned q = from; q <= RAMET_WANT_BULK; q++) {
         struct ramet_want *want = batch->pipeline->queues[q].first;
 
         if (q == RAMET_WANT_WARM && from != RAMET_WANT_WARM)
@@ -70,7 +70,7 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
                 add_to_batch(batch, want);
             want = next;
         }
-        /* What is hauled along makes readers wait longer; and what is to come
+        /* What bulk reads bring along makes readers wait longer; and what is to come
          * at once has a request of its own. */
         if ((from == RAMET_WANT_READ && q == RAMET_WANT_AHEAD) ||
             from == RAMET_WANT_WARM)

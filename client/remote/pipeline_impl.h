@@ -32,7 +32,7 @@ enum ramet_urgency {
     RAMET_WANT_WARM,  /* somebody will, of many others at once: of these as many
                          requests as threads are for, whatever the link holds */
     RAMET_WANT_AHEAD, /* somebody will */
-    RAMET_WANT_HAUL,  /* it is to be here some day */
+    RAMET_WANT_BULK,  /* it is to be here some day */
     RAMET_WANT_HELD, /* not yet to be asked for: what goes with it is looked for */
     RAMET_URGENCIES
 };
@@ -61,7 +61,7 @@ struct ramet_want {
     bool alone; /* it failed with others: to be asked for by itself */
     struct ramet_batch *batch; /* NULL: in a queue */
     struct ramet_page_wait *waits;
-    struct ramet_haul *haul; /* NULL: none's */
+    struct ramet_bulk_read *bulk; /* NULL: none's */
 };
 
 struct ramet_want_queue {
@@ -175,9 +175,9 @@ size_t ramet_pipeline_share(struct ramet_pipeline *pipeline,
                             enum ramet_urgency urgency, uint32_t page_size);
 /* How much of the link's room is not taken, in pages. */
 size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
-/* How many pages of hauls may be under way at once. */
+/* How many pages of bulk reads may be under way at once. */
 size_t
-ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
+ramet_pipeline_bulk_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
 
 /* ---- pipeline_batch.c: under the mutex ------------------------------------------ */
 

@@ -1,5 +1,5 @@
 /*
- * pipeline_read.c - those who wait for pages: readers, and hauls.
+ * pipeline_read.c - those who wait for pages: readers, and bulk reads.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -116,7 +116,7 @@ stop_waiting(struct ramet_pipeline *pipeline, const struct ramet_point *at,
             break;
         }
     /* Invariant (4): what is on its way comes, and is kept. */
-    if (want->waits == NULL && want->haul == NULL && want->batch == NULL) {
+    if (want->waits == NULL && want->bulk == NULL && want->batch == NULL) {
         struct ramet_err err = {.code = RAMET_ECANCELLED};
 
         ramet_want_end(pipeline, want, NULL, RAMET_ECANCELLED, &err);
@@ -258,39 +258,39 @@ ramet_pipeline_note_read(struct ramet_pipeline *pipeline, const void *reader,
     return true;
 }
 
-/* ---- hauls ------------------------------------------------------------------------ */
+/* ---- bulk reads ------------------------------------------------------------------------ */
 
 void
-ramet_haul_begin(struct ramet_haul *haul, struct ramet_pipeline *pipeline,
+ramet_bulk_begin(struct ramet_bulk_read *bulk, struct ramet_pipeline *pipeline,
                  const struct ramet_head *head)
 {
     assert(head->lsn > 0);
-    *haul = (struct ramet_haul){
+    *bulk = (struct ramet_bulk_read){
         .pipeline = pipeline, .head = *head, .rc = RAMET_OK};
-    ramet_cond_init(&haul->some_came);
+    ramet_cond_init(&bulk->some_came);
 }
 
 enum ramet_rc
-ramet_haul_add(struct ramet_haul *haul, const uint32_t *pgnos, size_t count,
-               struct ramet_err *err)
+ramet_bulk_add(struct ramet_bulk_read *bulk, const uint32_t *pgnos,
+               size_t count, struct ramet_err *err)
 {
-    struct ramet_pipeline *const pipeline = haul->pipeline;
-    const struct ramet_point at = ramet_head_point(&haul->head);
+    struct ramet_pipeline *const pipeline = bulk->pipeline;
+    const struct ramet_point at = ramet_head_point(&bulk->head);
     enum ramet_rc rc = RAMET_OK;
 
-    assert(haul->pipeline != NULL);
+    assert(bulk->pipeline != NULL);
     ramet_mutex_lock(&pipeline->mutex);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         struct ramet_want *want = ramet_want_find(pipeline, &at, pgnos[i]);
 
         if (want == NULL)
-            want = ramet_want_add(pipeline, &haul->head, pgnos[i],
-                                  RAMET_WANT_HAUL);
+            want = ramet_want_add(pipeline, &bulk->head, pgnos[i],
+                                  RAMET_WANT_BULK);
         if (want == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "%zu pages: no memory", count);
-        else if (want->haul == NULL) { /* else it comes for somebody else */
-            want->haul = haul;
-            haul->pending++;
+        else if (want->bulk == NULL) { /* else it comes for somebody else */
+            want->bulk = bulk;
+            bulk->pending++;
         }
     }
     if (rc == RAMET_OK)
@@ -300,49 +300,49 @@ ramet_haul_add(struct ramet_haul *haul, const uint32_t *pgnos, size_t count,
 }
 
 enum ramet_rc
-ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
+ramet_bulk_wait(struct ramet_bulk_read *bulk, size_t most, uint64_t ms,
                 size_t *out_pending, uint64_t *out_came, struct ramet_err *err)
 {
-    struct ramet_pipeline *const pipeline = haul->pipeline;
+    struct ramet_pipeline *const pipeline = bulk->pipeline;
     const uint64_t until_ns = now_ns(pipeline) + ms * 1000000;
     enum ramet_rc rc = RAMET_OK;
 
     ramet_mutex_lock(&pipeline->mutex);
-    haul->waits_for = most;
-    while (haul->rc == RAMET_OK && rc == RAMET_OK && haul->pending > most &&
+    bulk->waits_for = most;
+    while (bulk->rc == RAMET_OK && rc == RAMET_OK && bulk->pending > most &&
            now_ns(pipeline) < until_ns) {
-        (void)ramet_cond_wait_ms(&haul->some_came, &pipeline->mutex, LOOK_MS);
+        (void)ramet_cond_wait_ms(&bulk->some_came, &pipeline->mutex, LOOK_MS);
         if (ramet_waiting_is_over())
             rc = RAMET_FAIL(err, RAMET_ECANCELLED, "the wait was cancelled");
     }
-    if (haul->rc != RAMET_OK) {
-        rc = haul->rc;
+    if (bulk->rc != RAMET_OK) {
+        rc = bulk->rc;
         if (err != NULL)
-            *err = haul->err;
+            *err = bulk->err;
     }
-    *out_pending = haul->pending;
-    *out_came = haul->came;
+    *out_pending = bulk->pending;
+    *out_came = bulk->came;
     ramet_mutex_unlock(&pipeline->mutex);
     return rc;
 }
 
 void
-ramet_haul_end(struct ramet_haul *haul)
+ramet_bulk_end(struct ramet_bulk_read *bulk)
 {
-    struct ramet_pipeline *const pipeline = haul->pipeline;
+    struct ramet_pipeline *const pipeline = bulk->pipeline;
     struct ramet_err err = {.code = RAMET_ECANCELLED};
 
     ramet_mutex_lock(&pipeline->mutex);
-    for (unsigned b = 0; haul->pending > 0 && b < RAMET_WANT_BUCKETS; b++) {
+    for (unsigned b = 0; bulk->pending > 0 && b < RAMET_WANT_BUCKETS; b++) {
         struct ramet_want *want = pipeline->buckets[b];
 
         while (want != NULL) {
             struct ramet_want *const next = want->chain;
 
-            if (want->haul == haul) {
-                want->haul = NULL;
-                assert(haul->pending > 0);
-                haul->pending--;
+            if (want->bulk == bulk) {
+                want->bulk = NULL;
+                assert(bulk->pending > 0);
+                bulk->pending--;
                 if (want->batch == NULL && want->waits == NULL)
                     ramet_want_end(pipeline, want, NULL, RAMET_ECANCELLED,
                                    &err);
@@ -351,17 +351,17 @@ ramet_haul_end(struct ramet_haul *haul)
         }
     }
     ramet_mutex_unlock(&pipeline->mutex);
-    assert(haul->pending == 0);
-    ramet_cond_done(&haul->some_came);
+    assert(bulk->pending == 0);
+    ramet_cond_done(&bulk->some_came);
 }
 
 size_t
-ramet_haul_depth(struct ramet_haul *haul)
+ramet_bulk_depth(struct ramet_bulk_read *bulk)
 {
     size_t depth;
 
-    ramet_mutex_lock(&haul->pipeline->mutex);
-    depth = ramet_pipeline_haul_pages(haul->pipeline, haul->head.page_size);
-    ramet_mutex_unlock(&haul->pipeline->mutex);
+    ramet_mutex_lock(&bulk->pipeline->mutex);
+    depth = ramet_pipeline_bulk_pages(bulk->pipeline, bulk->head.page_size);
+    ramet_mutex_unlock(&bulk->pipeline->mutex);
     return depth > RAMET_BATCH_PAGES ? depth : RAMET_BATCH_PAGES;
 }

@@ -15,12 +15,12 @@
 #define SHARES 3u
 #define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
-/* Of hauls, at least: else a fast link would mean many small requests. Where the link is
+/* Of bulk reads, at least: else a fast link would mean many small requests. Where the link is
  * not measured it may be long and wide: then as much as the requests take that a
- * haul may have, each of which shares the link with a reader's and is before
+ * bulk read may have, each of which shares the link with a reader's and is before
  * none. */
-#define BUDGET_OF_HAULS (1u << 20)
-#define BUDGET_OF_HAULS_UNMEASURED (RAMET_AHEAD_BATCHES_ALL * SHARE_MAX)
+#define BUDGET_OF_BULK (1u << 20)
+#define BUDGET_OF_BULK_UNMEASURED (RAMET_AHEAD_BATCHES_ALL * SHARE_MAX)
 #define COST_SAMPLE 64u /* pages */
 
 size_t
@@ -63,13 +63,12 @@ ramet_pipeline_budget(struct ramet_pipeline *pipeline,
     size_t bytes;
 
     if (pace == NULL)
-        return urgency == RAMET_WANT_HAUL ? BUDGET_OF_HAULS_UNMEASURED
+        return urgency == RAMET_WANT_BULK ? BUDGET_OF_BULK_UNMEASURED
                                           : BUDGET_UNMEASURED;
     assert(urgency < RAMET_WANT_HELD);
     bytes = ramet_pace_budget(pace);
-    return urgency == RAMET_WANT_HAUL && bytes < BUDGET_OF_HAULS
-               ? BUDGET_OF_HAULS
-               : bytes;
+    return urgency == RAMET_WANT_BULK && bytes < BUDGET_OF_BULK ? BUDGET_OF_BULK
+                                                                : bytes;
 }
 
 size_t
@@ -127,10 +126,10 @@ ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size)
 }
 
 size_t
-ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
+ramet_pipeline_bulk_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
     const size_t most = RAMET_AHEAD_BATCHES_ALL * RAMET_BATCH_PAGES;
-    const size_t pages = ramet_pipeline_budget(pipeline, RAMET_WANT_HAUL) /
+    const size_t pages = ramet_pipeline_budget(pipeline, RAMET_WANT_BULK) /
                          ramet_pipeline_page_cost(pipeline, page_size);
 
     return pages < most ? pages : most;

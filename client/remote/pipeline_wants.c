@@ -120,20 +120,20 @@ tell_reader(struct ramet_page_wait *wait, const uint8_t *page, enum ramet_rc rc,
 }
 
 static void
-tell_haul(struct ramet_haul *haul, enum ramet_rc rc,
+tell_bulk(struct ramet_bulk_read *bulk, enum ramet_rc rc,
           const struct ramet_err *err)
 {
-    assert(haul->pending > 0);
-    haul->pending--;
+    assert(bulk->pending > 0);
+    bulk->pending--;
     if (rc == RAMET_OK)
-        haul->came++;
-    else if (haul->rc == RAMET_OK) {
-        haul->rc = rc;
-        haul->err = *err;
+        bulk->came++;
+    else if (bulk->rc == RAMET_OK) {
+        bulk->rc = rc;
+        bulk->err = *err;
     }
-    assert(rc != RAMET_OK || haul->came > 0);
-    if (haul->rc != RAMET_OK || haul->pending <= haul->waits_for)
-        ramet_cond_signal(&haul->some_came);
+    assert(rc != RAMET_OK || bulk->came > 0);
+    if (bulk->rc != RAMET_OK || bulk->pending <= bulk->waits_for)
+        ramet_cond_signal(&bulk->some_came);
 }
 
 void
@@ -156,15 +156,15 @@ ramet_want_end(struct ramet_pipeline *pipeline, struct ramet_want *want,
         tell_reader(w, page, rc, err);
         w = next;
     }
-    if (want->haul != NULL)
-        tell_haul(want->haul, rc, err);
+    if (want->bulk != NULL)
+        tell_bulk(want->bulk, rc, err);
     ramet_free(want);
 }
 
 static bool
 is_waited_for(const struct ramet_want *want)
 {
-    return want->waits != NULL || want->haul != NULL;
+    return want->waits != NULL || want->bulk != NULL;
 }
 
 void

@@ -57,9 +57,9 @@ ramet_session_open_state(const char *path,
 
 /* Where this process has many replicas open, one that nobody is at keeps few
  * descriptors: `session` did what it wanted. No wait; mostly nothing happens. */
-void ramet_session_rest(struct ramet_session *session);
+void ramet_session_park(struct ramet_session *session);
 /* Are there so many? Cheap. */
-bool ramet_replica_should_rest(void);
+bool ramet_replica_should_park(void);
 
 /* Bind to a remote volume, once. Rebinding elsewhere is RAMET_EEXIST. With a
  * nil volume it only notes which remote that is to be, for whoever looks at the

@@ -31,7 +31,7 @@ list_pages(const struct ramet_pageset *set, uint32_t *out)
 /* One round over the absent pages of a snapshot. */
 struct round {
     struct ramet_sync *sync;
-    struct ramet_haul haul;
+    struct ramet_bulk_read bulk;
     uint32_t *pgnos;
     uint32_t after; /* how far absent pages were listed */
     uint64_t came;  /* pages, and how many of them were reported */
@@ -58,7 +58,7 @@ ask_for_more(struct round *round, size_t max, bool *out_any,
     if (count > 0) {
         list_pages(&absent, round->pgnos);
         round->after = round->pgnos[count - 1];
-        rc = ramet_haul_add(&round->haul, round->pgnos, (size_t)count, err);
+        rc = ramet_bulk_add(&round->bulk, round->pgnos, (size_t)count, err);
     }
     ramet_pageset_done(&absent);
     return rc;
@@ -73,7 +73,7 @@ wait_for_some(struct round *round, size_t most, size_t *out_pending,
     enum ramet_rc rc, step;
 
     assert(round->sync->replica_sync->fetcher != NULL);
-    rc = ramet_haul_wait(&round->haul, most, STEP_MS, out_pending, &came, err);
+    rc = ramet_bulk_wait(&round->bulk, most, STEP_MS, out_pending, &came, err);
     assert(rc != RAMET_OK || came >= round->came);
     step = came > round->came ? ramet_sync_step(round->sync, came - round->came,
                                                 rc == RAMET_OK ? err : NULL)
@@ -89,7 +89,7 @@ wait_for_some(struct round *round, size_t most, size_t *out_pending,
 /* Keep the link full until nothing is absent: what is under way, and as much
  * again that waits, so that the link is not idle while the next are looked for. */
 static enum ramet_rc
-haul_all(struct round *round, struct ramet_err *err)
+read_all(struct round *round, struct ramet_err *err)
 {
     bool any = true;
     size_t pending = 0;
@@ -97,7 +97,7 @@ haul_all(struct round *round, struct ramet_err *err)
 
     assert(ramet_session_is_pinned(round->sync->session));
     do {
-        const size_t depth = ramet_haul_depth(&round->haul);
+        const size_t depth = ramet_bulk_depth(&round->bulk);
 
         rc = RAMET_OK;
         if (any && pending < 3 * depth)
@@ -134,9 +134,9 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
                                          sync->session, true, &pipeline, err);
     if (rc == RAMET_OK) { /* what failed before is not ours */
         (void)!ramet_page_fetcher_failure(sync->replica_sync->fetcher, NULL);
-        ramet_haul_begin(&round.haul, pipeline, &head);
-        rc = haul_all(&round, err);
-        ramet_haul_end(&round.haul);
+        ramet_bulk_begin(&round.bulk, pipeline, &head);
+        rc = read_all(&round, err);
+        ramet_bulk_end(&round.bulk);
     }
     ramet_session_unpin(sync->session);
     *out_got = round.came;

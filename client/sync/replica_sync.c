@@ -191,11 +191,11 @@ ramet_replica_sync_need_session(struct ramet_replica_sync *replica_sync,
 }
 
 void
-ramet_replica_sync_rest(struct ramet_replica_sync *replica_sync)
+ramet_replica_sync_park(struct ramet_replica_sync *replica_sync)
 {
-    if (replica_sync->session == NULL || !ramet_replica_should_rest())
+    if (replica_sync->session == NULL || !ramet_replica_should_park())
         return;
-    ramet_session_rest(replica_sync->session);
+    ramet_session_park(replica_sync->session);
     ramet_session_close(replica_sync->session);
     replica_sync->session = NULL;
 }

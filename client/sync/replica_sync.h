@@ -126,7 +126,7 @@ ramet_replica_sync_need_session(struct ramet_replica_sync *replica_sync,
                                 struct ramet_err *err);
 /* A verb is done: where this process has many replicas open, this one keeps few
  * descriptors until the next. Needs sync_mutex. */
-void ramet_replica_sync_rest(struct ramet_replica_sync *replica_sync);
+void ramet_replica_sync_park(struct ramet_replica_sync *replica_sync);
 
 /* The bases for a commit on top of `base`: begun, to be ended by ramet_bases_end(). NULL:
  * deltas are made only where the store is asked for bases, which a directory is. Needs

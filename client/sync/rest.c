@@ -195,7 +195,7 @@ count_absent(struct ramet_rest *rest, uint64_t *out_absent,
 /* ---- bringing it ------------------------------------------------------------------ */
 
 static enum ramet_rc
-add_pages(struct ramet_haul *haul, const struct ramet_pageset *pages,
+add_pages(struct ramet_bulk_read *bulk, const struct ramet_pageset *pages,
           struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
@@ -206,29 +206,29 @@ add_pages(struct ramet_haul *haul, const struct ramet_pageset *pages,
              rc == RAMET_OK && p <= pages->runs[i].last; p++) {
             const uint32_t pgno = (uint32_t)p;
 
-            rc = ramet_haul_add(haul, &pgno, 1, err);
+            rc = ramet_bulk_add(bulk, &pgno, 1, err);
         }
     return rc;
 }
 
 static enum ramet_rc
-wait_until(struct ramet_rest *rest, struct ramet_haul *haul, size_t most,
+wait_until(struct ramet_rest *rest, struct ramet_bulk_read *bulk, size_t most,
            struct ramet_err *err)
 {
     size_t pending = most + 1;
     uint64_t came;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(haul->pipeline != NULL);
+    assert(bulk->pipeline != NULL);
     while (rc == RAMET_OK && pending > most && !is_stopped(rest))
-        rc = ramet_haul_wait(haul, most, LOOK_MS, &pending, &came, err);
+        rc = ramet_bulk_wait(bulk, most, LOOK_MS, &pending, &came, err);
     return rc;
 }
 
 /* Piece by piece, so that what is asked for is little when a reader comes. */
 static enum ramet_rc
-bring_pieces(struct ramet_rest *rest, struct ramet_haul *haul, uint32_t *after,
-             bool *out_more, struct ramet_err *err)
+bring_pieces(struct ramet_rest *rest, struct ramet_bulk_read *bulk,
+             uint32_t *after, bool *out_more, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
@@ -245,13 +245,13 @@ bring_pieces(struct ramet_rest *rest, struct ramet_haul *haul, uint32_t *after,
         *out_more = rc == RAMET_OK && absent.run_count > 0;
         if (*out_more) {
             *after = absent.runs[absent.run_count - 1].last;
-            rc = add_pages(haul, &absent, err);
+            rc = add_pages(bulk, &absent, err);
         }
         ramet_pageset_done(&absent);
         if (rc == RAMET_OK)
-            rc = wait_until(rest, haul, PIECE_PAGES, err);
+            rc = wait_until(rest, bulk, PIECE_PAGES, err);
     }
-    return rc == RAMET_OK ? wait_until(rest, haul, 0, err) : rc;
+    return rc == RAMET_OK ? wait_until(rest, bulk, 0, err) : rc;
 }
 
 /* Invariant (3). */
@@ -263,7 +263,7 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
         ramet_replica_sync_client(rest->replica_sync);
     struct ramet_history *history = NULL;
     struct ramet_point at;
-    struct ramet_haul haul;
+    struct ramet_bulk_read bulk;
     struct ramet_head head;
     struct ramet_vid volume;
     enum ramet_rc rc = pin(rest, err);
@@ -281,9 +281,9 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
     if (rc == RAMET_OK)
         rc = ramet_history_head_of(history, &at, &head, err);
     if (rc == RAMET_OK) {
-        ramet_haul_begin(&haul, atomic_load(&rest->pipeline), &head);
-        rc = bring_pieces(rest, &haul, after, out_more, err);
-        ramet_haul_end(&haul);
+        ramet_bulk_begin(&bulk, atomic_load(&rest->pipeline), &head);
+        rc = bring_pieces(rest, &bulk, after, out_more, err);
+        ramet_bulk_end(&bulk);
     }
     ramet_session_unpin(rest->session);
     return rc;

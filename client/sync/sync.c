@@ -157,7 +157,7 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
     assert(sync->session != NULL || !sync->has_push_lock);
     if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
         ramet_replica_sync_note_result(replica_sync, sync->verb, rc, err);
-    ramet_replica_sync_rest(replica_sync);
+    ramet_replica_sync_park(replica_sync);
     sync->replica_sync = NULL;
     ramet_mutex_unlock(&replica_sync->sync_mutex);
 }

@@ -6,7 +6,7 @@
  */
 #include "client/volume/env_remote.h"
 #include "client/remote/config.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 #include <assert.h>
 #include <stdlib.h>

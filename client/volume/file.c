@@ -120,7 +120,7 @@ ramet_file_unpin(struct ramet_file *file)
     }
     ramet_session_unpin(file->session);
     if (file->wrote)
-        ramet_session_rest(file->session);
+        ramet_session_park(file->session);
     file->wrote = false;
 }
 

@@ -13,8 +13,8 @@
 
 #include "client/snapshot.h"
 #include "client/store/path.h"
+#include "client/store/replicas.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 #include "client/sync/export.h"
 #include "client/sync/progress.h"
 #include "client/volume/file.h"

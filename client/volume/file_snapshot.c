@@ -8,8 +8,8 @@
 
 #include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
+#include "client/store/replicas.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 #include "client/volume/file_impl.h"
 #include "client/volume/file_opening.h"
 #include "client/volume/stateless.h"

@@ -18,10 +18,10 @@
 #include "client/store/exchange.h"
 #include "client/store/format/frames.h"
 #include "client/store/format/state.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 #include "core/bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -61,7 +61,7 @@
     X(ramet_checkpoint_publish_base, "checkpoints done")                       \
     X(ramet_retained_append, "versions kept for old readers")                  \
     X(ramet_clean_put_header_on, "clean closes")                               \
-    X(ramet_letgo_pages, "blocks looked through to evict or mend")             \
+    X(ramet_drop_pages, "blocks looked through to evict or mend")              \
     X(ramet_fetched_append, "fetched pages kept")                              \
     X(ramet_session_freeze, "pushes frozen")                                   \
     X(ramet_session_mark_durable, "pushes that landed")                        \

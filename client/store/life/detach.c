@@ -16,7 +16,7 @@
  */
 #include "client/store/exchange.h"
 #include "client/store/life/detached.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -9,7 +9,7 @@
 #include "client/store/exchange.h"
 #include "client/store/life/explain.h"
 #include "client/store/log/recent.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -29,12 +29,12 @@
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/log/logscan.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/frame_files.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 #include "core/alloc.h"
 
 bool

@@ -11,10 +11,10 @@
 #include "client/store/format/dir.h"
 #include "client/store/format/frames.h"
 #include "client/store/life/location.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 

@@ -32,7 +32,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/upkeep/occasions.h"
+#include "client/store/upkeep/checkpoint_due.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "sqliteformat/dbheader.h"

@@ -4,7 +4,7 @@
  *
  *   (1) a page of the base that rotted is written anew, if the remote's page has
  *       the checksum: so it is right for every reader, whichever its snapshot
- *   (2) where that can't be had it is given up, by eviction's rule (letgo.c);
+ *   (2) where that can't be had it is given up, by eviction's rule (drop_pages.c);
  *       where that can't be, it stays as it is, and the next run tries again
  *   (3) what was found is looked at again under the lock under which it is
  *       mended; nothing is fetched under a lock
@@ -27,7 +27,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/upkeep/letgo.h"
+#include "client/store/upkeep/drop_pages.h"
 #include "core/alloc.h"
 
 #define BLOCK 512u             /* pages */
@@ -265,10 +265,10 @@ is_to_go(void *ctx, uint32_t pgno, uint64_t value)
 static enum ramet_rc
 give_up(struct verification *v, struct ramet_err *err)
 {
-    struct ramet_letgo l;
+    struct ramet_page_drop l;
     bool may;
     enum ramet_rc rc =
-        ramet_letgo_begin(&l, v->session, WRITER_WAIT_MS, &may, err);
+        ramet_drop_begin(&l, v->session, WRITER_WAIT_MS, &may, err);
 
     assert(v->session->is_pinned);
     if (rc != RAMET_OK || !may)
@@ -277,16 +277,15 @@ give_up(struct verification *v, struct ramet_err *err)
     for (size_t i = 0; rc == RAMET_OK && i < v->bad.run_count; i++)
         for (uint64_t p = v->bad.runs[i].first;
              rc == RAMET_OK && p <= v->bad.runs[i].last;
-             p += RAMET_LETGO_AT_ONCE) {
+             p += RAMET_DROP_AT_ONCE) {
             const uint64_t left = v->bad.runs[i].last - p + 1;
 
-            rc = ramet_letgo_pages(&l, (uint32_t)p,
-                                   left < RAMET_LETGO_AT_ONCE
-                                       ? (uint32_t)left
-                                       : RAMET_LETGO_AT_ONCE,
-                                   is_to_go, v, err);
+            rc = ramet_drop_pages(
+                &l, (uint32_t)p,
+                left < RAMET_DROP_AT_ONCE ? (uint32_t)left : RAMET_DROP_AT_ONCE,
+                is_to_go, v, err);
         }
-    return ramet_letgo_end(&l, rc, err);
+    return ramet_drop_end(&l, rc, err);
 }
 
 /* A page that can't be absent, since it has local commits, or since none is, is

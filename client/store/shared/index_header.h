@@ -57,7 +57,7 @@ struct ramet_index_header {
     /* The holder of the checkpoint lock. */
     struct {
         _Alignas(64) struct ramet_pos_word target; /* no pin before it is valid;
-                                                      letgo.c raises it, too */
+                                                      drop_pages.c raises it, too */
         /* With the base lock, too: */
         _Atomic uint64_t oldest;     /* log file that is not in the base */
         _Atomic uint64_t page_count; /* of the base */

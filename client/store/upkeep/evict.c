@@ -8,7 +8,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/upkeep/letgo.h"
+#include "client/store/upkeep/drop_pages.h"
 
 struct eviction {
     struct ramet_replica *replica;
@@ -29,7 +29,8 @@ is_too_much(void *ctx, uint32_t pgno, uint64_t value)
 }
 
 static enum ramet_rc
-evict_pages(struct eviction *e, struct ramet_letgo *l, struct ramet_err *err)
+evict_pages(struct eviction *e, struct ramet_page_drop *l,
+            struct ramet_err *err)
 {
     const uint64_t count =
         atomic_load(&e->replica->head->header.checkpoint.page_count);
@@ -38,13 +39,13 @@ evict_pages(struct eviction *e, struct ramet_letgo *l, struct ramet_err *err)
     assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     for (uint64_t first = 1;
          rc == RAMET_OK && first <= count && e->held > e->keep;
-         first += RAMET_LETGO_AT_ONCE) {
+         first += RAMET_DROP_AT_ONCE) {
         const uint64_t left = count - first + 1;
 
-        rc = ramet_letgo_pages(l, (uint32_t)first,
-                               left < RAMET_LETGO_AT_ONCE ? (uint32_t)left
-                                                          : RAMET_LETGO_AT_ONCE,
-                               is_too_much, e, err);
+        rc = ramet_drop_pages(l, (uint32_t)first,
+                              left < RAMET_DROP_AT_ONCE ? (uint32_t)left
+                                                        : RAMET_DROP_AT_ONCE,
+                              is_too_much, e, err);
     }
     return rc;
 }
@@ -54,18 +55,18 @@ ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
                     struct ramet_err *err)
 {
     struct eviction e = {.replica = session->replica};
-    struct ramet_letgo l;
+    struct ramet_page_drop l;
     bool may;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     assert(session->lock_fd >= 0);
     if (rc == RAMET_OK) /* in the way is somebody: another time */
-        rc = ramet_letgo_begin(&l, session, 0, &may, err);
+        rc = ramet_drop_begin(&l, session, 0, &may, err);
     if (rc != RAMET_OK || !may)
         return rc;
     e.held = l.fold.held_pages;
     e.keep = l.fold.newest.page_size == 0
                  ? UINT64_MAX
                  : limit_bytes / l.fold.newest.page_size;
-    return ramet_letgo_end(&l, evict_pages(&e, &l, err), err);
+    return ramet_drop_end(&l, evict_pages(&e, &l, err), err);
 }

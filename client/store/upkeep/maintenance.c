@@ -24,7 +24,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/upkeep/occasions.h"
+#include "client/store/upkeep/checkpoint_due.h"
 #include "client/store/upkeep/sums.h"
 #include "core/alloc.h"
 

@@ -21,7 +21,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/upkeep/letgo.h"
+#include "client/store/upkeep/drop_pages.h"
 #include "core/alloc.h"
 
 #define BLOCK RAMET_BASE_BLOCK_PAGES

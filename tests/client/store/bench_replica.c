@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
+#include "client/store/replicas.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 
 #define PAGE 4096u
 #define PAGES 20000u

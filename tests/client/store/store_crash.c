@@ -4,8 +4,8 @@
 #include "tests/client/store/store_crash.h"
 
 #include "client/store/exchange.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/base.h"
-#include "client/store/whole.h"
 #include "core/alloc.h"
 #include "tests/client/store/plain.h"
 #include "tests/support/cmocka_all.h"

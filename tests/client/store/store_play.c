@@ -4,7 +4,7 @@
 #include "tests/client/store/store_play.h"
 
 #include "client/store/exchange.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "sqliteformat/dbheader.h"
 #include "tests/support/cmocka_all.h"
 

@@ -6,7 +6,7 @@
 #include "tests/client/store/store_play.h"
 
 #include "client/store/exchange.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "tests/client/store/store_mortal.h"
 #include "tests/support/child.h"
 #include "tests/support/cmocka_all.h"

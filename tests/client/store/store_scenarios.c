@@ -2,7 +2,7 @@
  * store_scenarios.c - what is cut off by test_store_crash.c.
  */
 #include "client/store/exchange.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "tests/client/store/store_crash.h"
 
 #include "tests/support/cmocka_all.h"

@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 
 /* All of the image, cut to a page before anybody sees it, as a VACUUM does; then
  * as long as before, and nothing written. */

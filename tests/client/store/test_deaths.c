@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "client/store/exchange.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 #include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"

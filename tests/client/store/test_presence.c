@@ -15,10 +15,10 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/whole.h"
 #include "core/bytes.h"
 
 static const uint64_t values[] = {

@@ -21,8 +21,8 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/frames.h"
+#include "client/store/replicas.h"
 #include "client/store/shared/locks.h"
-#include "client/store/whole.h"
 #include "core/os.h"
 
 #define MIB UINT64_C(1048576)

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 /* ---- whoever passes dies ------------------------------------------------ */
 

@@ -17,7 +17,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 /* More than the opening itself sums; ends within a page. */
 #define LARGE ((UINT64_C(33) << 20) + 77)

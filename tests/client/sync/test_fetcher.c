@@ -350,7 +350,7 @@ look_in_vain(void *ctx, uint8_t *out_page, bool *out_here,
     return RAMET_OK;
 }
 
-/* A request of a haul that is on its way, without a thread that flies it. */
+/* A request of a bulk read that is on its way, without a thread that flies it. */
 static void
 begin_batch(struct ramet_pipeline *pipeline, const struct ramet_head *head,
             uint32_t first, uint32_t count, struct ramet_batch *batch)
@@ -364,7 +364,7 @@ begin_batch(struct ramet_pipeline *pipeline, const struct ramet_head *head,
     ramet_mutex_lock(&pipeline->mutex);
     for (uint32_t i = 0; i < count; i++) {
         struct ramet_want *const want =
-            ramet_want_add(pipeline, head, first + i, RAMET_WANT_HAUL);
+            ramet_want_add(pipeline, head, first + i, RAMET_WANT_BULK);
 
         assert_non_null(want);
         ramet_want_dequeue(pipeline, want);
@@ -382,7 +382,7 @@ land(struct ramet_batch *batch, uint32_t pgno)
 }
 
 static void
-haul__keeps_several_at_once_and_serves_who_waits(void **state)
+bulk_read__keeps_several_at_once_and_serves_who_waits(void **state)
 {
     enum { FIRST = 100, COUNT = RAMET_LANDED_PAGES + 3 };
     struct world *const world = *state;
@@ -457,7 +457,7 @@ main(void)
         T(fetch__of_a_page_that_came_meanwhile_asks_for_nothing),
         T(fetch__that_is_overtaken_goes_on_with_its_scan),
         T(fetch__of_a_scan_takes_few_requests),
-        T(haul__keeps_several_at_once_and_serves_who_waits),
+        T(bulk_read__keeps_several_at_once_and_serves_who_waits),
         T(fetch__by_many_scans_brings_each_page_about_once),
         T(fetch__without_the_remote_says_which_and_fails_fast),
         T(fetch__of_a_damaged_page_is_an_error_and_keeps_nothing),

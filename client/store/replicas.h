@@ -1,11 +1,11 @@
 /*
- * whole.h - replicas as files and directories: made, taken over, found, set
+ * replicas.h - replicas as files and directories: made, taken over, found, set
  * aside, removed.
  *
  * Layer: client, a door of store/.
  */
-#ifndef RAMET_CLIENT_STORE_WHOLE_H
-#define RAMET_CLIENT_STORE_WHOLE_H
+#ifndef RAMET_CLIENT_STORE_REPLICAS_H
+#define RAMET_CLIENT_STORE_REPLICAS_H
 
 #include "client/store/store.h"
 

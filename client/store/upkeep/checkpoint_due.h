@@ -1,11 +1,11 @@
 /*
- * occasions.h - when there is a checkpoint without anybody asking for one. What
+ * checkpoint_due.h - when there is a checkpoint without anybody asking for one. What
  * fails is tried again at the next occasion, or at the last close.
  *
  * Layer: client, store/upkeep.
  */
-#ifndef RAMET_CLIENT_STORE_UPKEEP_OCCASIONS_H
-#define RAMET_CLIENT_STORE_UPKEEP_OCCASIONS_H
+#ifndef RAMET_CLIENT_STORE_UPKEEP_CHECKPOINT_DUE_H
+#define RAMET_CLIENT_STORE_UPKEEP_CHECKPOINT_DUE_H
 
 #include "client/store/shared/session.h"
 

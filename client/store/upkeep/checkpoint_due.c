@@ -1,7 +1,7 @@
 /*
- * occasions.c - see occasions.h.
+ * checkpoint_due.c - see checkpoint_due.h.
  */
-#include "client/store/upkeep/occasions.h"
+#include "client/store/upkeep/checkpoint_due.h"
 
 #include <assert.h>
 

@@ -1,33 +1,33 @@
 /*
- * http_shelf.h - idle connections to servers, kept once per process.
+ * http_idle.h - idle connections to servers, kept once per process.
  *
  * Each remote would keep its own else, and a thousand databases on one server a
  * thousand connections, of three descriptors each with what libcurl wakes itself
  * with. Here whoever asks next takes what another has put back.
  *
- *   (1) At most RAMET_HTTP_SHELF are idle; of more the one that is so for longest is
+ *   (1) At most RAMET_HTTP_IDLE_MAX are idle; of more the one that is so for longest is
  *       closed.
  *   (2) A handle is one thread's from take to put, and has no option set at either.
- *   (3) A child of fork() has an empty shelf; its parent's handles are not touched,
+ *   (3) A child of fork() has an empty list; its parent's handles are not touched,
  *       for the sockets are shared.
  *   (4) Nothing is left when the last user leaves.
  *
  * Layer: client.
  */
-#ifndef RAMET_CLIENT_REMOTE_HTTP_SHELF_H
-#define RAMET_CLIENT_REMOTE_HTTP_SHELF_H
+#ifndef RAMET_CLIENT_REMOTE_HTTP_IDLE_H
+#define RAMET_CLIENT_REMOTE_HTTP_IDLE_H
 
 #include <curl/curl.h>
 
-#define RAMET_HTTP_SHELF 24u
+#define RAMET_HTTP_IDLE_MAX 24u
 
 /* One user more, and one less: invariant (4). */
-void ramet_http_shelf_join(void);
-void ramet_http_shelf_leave(void);
+void ramet_http_idle_join(void);
+void ramet_http_idle_leave(void);
 /* A handle that was put back for this server (its "http://host:port"), the last
  * one first, or a new one; NULL: no memory. */
-CURL *ramet_http_shelf_take(const char *server);
+CURL *ramet_http_idle_take(const char *server);
 /* `server` is copied; without memory for that the handle is closed. */
-void ramet_http_shelf_put(const char *server, CURL *curl);
+void ramet_http_idle_put(const char *server, CURL *curl);
 
 #endif

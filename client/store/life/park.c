@@ -1,5 +1,5 @@
 /*
- * rest.c - a replica that nobody is at does with few descriptors, where this
+ * park.c - a replica that nobody is at does with few descriptors, where this
  * process has many: its directory, the base, and a lock file for each session. The
  * others are opened again when they are needed.
  *
@@ -16,7 +16,7 @@
 #include "client/store/shared/replica.h"
 
 bool
-ramet_replica_should_rest(void)
+ramet_replica_should_park(void)
 {
     return ramet_registry_is_crowded();
 }
@@ -52,11 +52,11 @@ let_go(struct ramet_session *session)
 }
 
 void
-ramet_session_rest(struct ramet_session *session)
+ramet_session_park(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
-    if (!ramet_replica_should_rest() || replica->is_readonly ||
+    if (!ramet_replica_should_park() || replica->is_readonly ||
         session->is_reserved || session->is_pinned ||
         ramet_session_check_fork(session, NULL) != RAMET_OK ||
         ramet_write_lock_internally(session, 0, NULL) != RAMET_OK)

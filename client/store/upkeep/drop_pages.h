@@ -1,17 +1,17 @@
 /*
- * letgo.h - giving up pages of the base that the remote has.
+ * drop_pages.h - dropping pages of the base that the remote has.
  *
  * Layer: client, internal.
  */
-#ifndef RAMET_CLIENT_STORE_UPKEEP_LETGO_H
-#define RAMET_CLIENT_STORE_UPKEEP_LETGO_H
+#ifndef RAMET_CLIENT_STORE_UPKEEP_DROP_PAGES_H
+#define RAMET_CLIENT_STORE_UPKEEP_DROP_PAGES_H
 
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
 
-struct ramet_letgo {
+struct ramet_page_drop {
     struct ramet_session *session;
     struct ramet_replica_state fold; /* of the newest snapshot */
     struct ramet_state_file state;   /* as it will be */
@@ -33,22 +33,23 @@ bool ramet_is_page_in_base(struct ramet_replica *replica, uint32_t pgno,
  * held. Waits for a writer up to `wait_ms`. True: to be ended.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_letgo_begin(struct ramet_letgo *l, struct ramet_session *session,
-                  uint64_t wait_ms, bool *out_may, struct ramet_err *err);
+ramet_drop_begin(struct ramet_page_drop *l, struct ramet_session *session,
+                 uint64_t wait_ms, bool *out_may, struct ramet_err *err);
 
 /* Of these pages of the base, give up those that are clean and that `wants`
  * names; `value` is from presence. */
-typedef bool ramet_letgo_wants(void *ctx, uint32_t pgno, uint64_t value);
+typedef bool ramet_drop_wants(void *ctx, uint32_t pgno, uint64_t value);
 
 RAMET_NODISCARD enum ramet_rc
-ramet_letgo_pages(struct ramet_letgo *l, uint32_t first, uint32_t count,
-                  ramet_letgo_wants *wants, void *ctx, struct ramet_err *err);
+ramet_drop_pages(struct ramet_page_drop *l, uint32_t first, uint32_t count,
+                 ramet_drop_wants *wants, void *ctx, struct ramet_err *err);
 
-#define RAMET_LETGO_AT_ONCE 512u /* pages */
+#define RAMET_DROP_AT_ONCE 512u /* pages */
 
 /* Make it last, and give the locks back; `rc` is what came of it so far, and is
  * returned if it is an error. */
 RAMET_NODISCARD enum ramet_rc
-ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err);
+ramet_drop_end(struct ramet_page_drop *l, enum ramet_rc rc,
+               struct ramet_err *err);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * standing.c - what the state file says of a replica's remote: which it is, and
+ * binding.c - what the state file says of a replica's remote: which it is, and
  * whether what the remote has comes here by itself.
  *
  *   (1) it changes under the checkpoint lock; what was decided without the write

@@ -1,5 +1,5 @@
 /*
- * test_rest.c - a process with many replicas: each does with few descriptors, and
+ * test_park.c - a process with many replicas: each does with few descriptors, and
  * finds again what it let go of.
  */
 #define _GNU_SOURCE
@@ -96,7 +96,7 @@ commit(struct ramet_session *session, uint64_t seed)
 }
 
 static void
-replica_that_rests__keeps_its_directory_and_a_lock_and_goes_on(void **state)
+replica_that_is_parked__keeps_its_directory_and_a_lock_and_goes_on(void **state)
 {
     struct crowd *const c = *state;
     struct ramet_session *const session =
@@ -105,7 +105,7 @@ replica_that_rests__keeps_its_directory_and_a_lock_and_goes_on(void **state)
     for (uint64_t seed = 1; seed < 4; seed++) {
         commit(session, seed);
         assert_true(count_files(c->place) > 2);
-        ramet_session_rest(session);
+        ramet_session_park(session);
         assert_int_equal(count_files(c->place), 2);
     }
     commit(session, 4);
@@ -114,7 +114,7 @@ replica_that_rests__keeps_its_directory_and_a_lock_and_goes_on(void **state)
 }
 
 static void
-replica_at_work__does_not_rest(void **state)
+replica_at_work__is_not_parked(void **state)
 {
     struct crowd *const c = *state;
     struct ramet_session *const session =
@@ -126,18 +126,18 @@ replica_at_work__does_not_rest(void **state)
     OK(ramet_session_pin(writer, e));
     OK(ramet_session_reserve(writer, e));
     before = count_files(c->place);
-    ramet_session_rest(session);
+    ramet_session_park(session);
     assert_int_equal(count_files(c->place), before);
     ramet_session_release(writer);
     ramet_session_unpin(writer);
-    ramet_session_rest(session);
+    ramet_session_park(session);
     assert_true(count_files(c->place) < before);
     ramet_session_close(writer);
     ramet_session_close(session);
 }
 
 static void
-reader_of_an_old_snapshot__goes_on_while_the_replica_rests(void **state)
+reader_of_an_old_snapshot__goes_on_while_the_replica_is_parked(void **state)
 {
     struct crowd *const c = *state;
     struct ramet_session *const session =
@@ -150,10 +150,10 @@ reader_of_an_old_snapshot__goes_on_while_the_replica_rests(void **state)
     OK(place_commit(session, old, e));
     OK(ramet_session_pin(reader, e));
     for (uint64_t seed = 2; seed < 5; seed++) {
-        ramet_session_rest(session);
+        ramet_session_park(session);
         commit(session, seed);
     }
-    ramet_session_rest(session);
+    ramet_session_park(session);
     OK(ramet_session_read(reader, 0, buf, sizeof(buf), &got, e));
     assert_int_equal(got, sizeof(buf));
     assert_memory_equal(buf, old->bytes, sizeof(buf));
@@ -172,13 +172,13 @@ struct stress {
 };
 
 static void *
-rest_on(void *arg)
+park_on(void *arg)
 {
     struct stress *const s = arg;
     struct ramet_session *const session = place_open(s->place, 0);
 
     while (!atomic_load(&s->over))
-        ramet_session_rest(session);
+        ramet_session_park(session);
     ramet_session_close(session);
     return NULL;
 }
@@ -215,7 +215,7 @@ write_round(struct ramet_session *session, unsigned round)
     enum ramet_rc rc;
 
     memset(page, (int)(round % 251 + 1), sizeof(page));
-    do /* who rests has the lock for a moment */
+    do /* who parks has the lock for a moment */
         rc = ramet_session_pin(session, NULL);
     while (rc == RAMET_EBUSY);
     assert_int_equal(rc, RAMET_OK);
@@ -231,7 +231,7 @@ write_round(struct ramet_session *session, unsigned round)
 }
 
 static void
-replica_that_rests_all_the_time__serves_readers_and_a_writer(void **state)
+replica_that_is_always_parked__serves_readers_and_a_writer(void **state)
 {
     struct crowd *const c = *state;
     struct stress s = {.place = c->place};
@@ -240,7 +240,7 @@ replica_that_rests_all_the_time__serves_readers_and_a_writer(void **state)
     struct ramet_thread threads[3] = {{.running = false}};
 
     write_round(session, 0);
-    OK(ramet_thread_start(&threads[0], "rest", rest_on, &s, e));
+    OK(ramet_thread_start(&threads[0], "park", park_on, &s, e));
     OK(ramet_thread_start(&threads[1], "read", read_on, &s, e));
     OK(ramet_thread_start(&threads[2], "read", read_on, &s, e));
     for (unsigned round = 1; round < ROUNDS; round++)
@@ -260,10 +260,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(replica_that_rests__keeps_its_directory_and_a_lock_and_goes_on),
-        T(replica_at_work__does_not_rest),
-        T(reader_of_an_old_snapshot__goes_on_while_the_replica_rests),
-        T(replica_that_rests_all_the_time__serves_readers_and_a_writer),
+        T(replica_that_is_parked__keeps_its_directory_and_a_lock_and_goes_on),
+        T(replica_at_work__is_not_parked),
+        T(reader_of_an_old_snapshot__goes_on_while_the_replica_is_parked),
+        T(replica_that_is_always_parked__serves_readers_and_a_writer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

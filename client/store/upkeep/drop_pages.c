@@ -1,5 +1,5 @@
 /*
- * letgo.c - giving up pages of the base that the remote has: what eviction does
+ * drop_pages.c - dropping pages of the base that the remote has: what eviction does
  * for room, and `ramet verify` with a page that rotted.
  *
  * A page that is absent is asked of the remote at its reader's LSN, and what
@@ -13,7 +13,7 @@
  *   (3) no reader of a directory that can't be written: it has no pin to be
  *       seen, and looks into presence by itself
  */
-#include "client/store/upkeep/letgo.h"
+#include "client/store/upkeep/drop_pages.h"
 
 #include <assert.h>
 #include <string.h>
@@ -113,7 +113,7 @@ take_locks(struct ramet_session *session, uint64_t wait_ms)
 
 /* With all locks but that of the base: may it be? */
 static enum ramet_rc
-look_around(struct ramet_letgo *l, bool *out_may, struct ramet_err *err)
+look_around(struct ramet_page_drop *l, bool *out_may, struct ramet_err *err)
 {
     struct ramet_session *const session = l->session;
     enum ramet_rc rc = RAMET_OK;
@@ -130,7 +130,7 @@ look_around(struct ramet_letgo *l, bool *out_may, struct ramet_err *err)
 }
 
 static void
-letgo_done(struct ramet_letgo *l)
+drop_done(struct ramet_page_drop *l)
 {
     assert(!ramet_holds(l->session, RAMET_LOCK_BASE));
     ramet_replica_state_done(&l->fold);
@@ -139,8 +139,8 @@ letgo_done(struct ramet_letgo *l)
 }
 
 enum ramet_rc
-ramet_letgo_begin(struct ramet_letgo *l, struct ramet_session *session,
-                  uint64_t wait_ms, bool *out_may, struct ramet_err *err)
+ramet_drop_begin(struct ramet_page_drop *l, struct ramet_session *session,
+                 uint64_t wait_ms, bool *out_may, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
@@ -154,7 +154,7 @@ ramet_letgo_begin(struct ramet_letgo *l, struct ramet_session *session,
         rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
     if (rc != RAMET_OK || !*out_may) {
         *out_may = false;
-        letgo_done(l);
+        drop_done(l);
         drop_locks(session);
         return rc;
     }
@@ -167,7 +167,7 @@ ramet_letgo_begin(struct ramet_letgo *l, struct ramet_session *session,
 
 /* Before the first page: the base, presence and state are about to change. */
 static enum ramet_rc
-open_base(struct ramet_letgo *l, struct ramet_err *err)
+open_base(struct ramet_page_drop *l, struct ramet_err *err)
 {
     struct ramet_replica *const replica = l->session->replica;
     enum ramet_rc rc;
@@ -193,8 +193,8 @@ open_base(struct ramet_letgo *l, struct ramet_err *err)
 /* The entry says absent from now on; false: it has moved on. A page whose word
  * in presence is damaged has none yet, and was counted as absent. */
 static enum ramet_rc
-mark_entry(struct ramet_letgo *l, uint32_t pgno, uint64_t stamp, uint64_t value,
-           bool *out_marked, struct ramet_err *err)
+mark_entry(struct ramet_page_drop *l, uint32_t pgno, uint64_t stamp,
+           uint64_t value, bool *out_marked, struct ramet_err *err)
 {
     struct ramet_replica *const replica = l->session->replica;
     const bool is_damaged = value == RAMET_PRESENCE_DAMAGED;
@@ -217,19 +217,19 @@ mark_entry(struct ramet_letgo *l, uint32_t pgno, uint64_t stamp, uint64_t value,
 }
 
 enum ramet_rc
-ramet_letgo_pages(struct ramet_letgo *l, uint32_t first, uint32_t count,
-                  ramet_letgo_wants *wants, void *ctx, struct ramet_err *err)
+ramet_drop_pages(struct ramet_page_drop *l, uint32_t first, uint32_t count,
+                 ramet_drop_wants *wants, void *ctx, struct ramet_err *err)
 {
     struct ramet_replica *const replica = l->session->replica;
     const uint64_t stamp =
         atomic_fetch_add(&replica->head->header.base.stamp, 1) + 1;
-    uint64_t values[RAMET_LETGO_AT_ONCE];
+    uint64_t values[RAMET_DROP_AT_ONCE];
     bool changed = false;
     enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);
 
     assert(first >= 1 && count >= 1);
     assert(ramet_holds(l->session, RAMET_LOCK_BASE));
-    assert(count <= RAMET_LETGO_AT_ONCE);
+    assert(count <= RAMET_DROP_AT_ONCE);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
         const uint32_t pgno = first + i;
         const bool was_missing =
@@ -256,7 +256,7 @@ ramet_letgo_pages(struct ramet_letgo *l, uint32_t first, uint32_t count,
 /* ---- the end ------------------------------------------------------------- */
 
 static enum ramet_rc
-punch_pages(struct ramet_letgo *l, struct ramet_err *err)
+punch_pages(struct ramet_page_drop *l, struct ramet_err *err)
 {
     struct ramet_replica *const replica = l->session->replica;
     enum ramet_rc rc = RAMET_OK;
@@ -272,7 +272,8 @@ punch_pages(struct ramet_letgo *l, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err)
+ramet_drop_end(struct ramet_page_drop *l, enum ramet_rc rc,
+               struct ramet_err *err)
 {
     struct ramet_session *const session = l->session;
     struct ramet_replica *const replica = session->replica;
@@ -293,7 +294,7 @@ ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err)
         ramet_base_rest(replica);
     ramet_epoch_leave(session, l->entered);
     ramet_base_unlock(session);
-    letgo_done(l);
+    drop_done(l);
     drop_locks(session);
     return rc;
 }

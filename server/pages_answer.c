@@ -29,6 +29,8 @@ struct range {
     struct ramet_object_range object;
     uint32_t length;
     bool ends_object;
+    bool has_hash; /* not metadata: that the history has read, and verified */
+    struct ramet_hash hash;
 };
 
 /* Numbers of ranges: open addressing. */
@@ -216,6 +218,8 @@ range_of_extent(const struct ramet_extent *extent)
                    .lsn = extent->lsn,
                    .offset = extent->offset_bytes},
         .length = extent->length_bytes,
+        .has_hash = extent->hash_algo == RAMET_HASH_XXH3_128,
+        .hash = extent->hash,
     };
 }
 
@@ -336,6 +340,17 @@ room_of(const struct ramet_buf *out)
     return out->max - out->len;
 }
 
+static bool
+is_right(const struct range *range, const uint8_t *bytes, size_t len)
+{
+    struct ramet_hash hash;
+
+    if (!range->has_hash || len < range->length)
+        return true;
+    hash = ramet_hash128(bytes, len);
+    return ramet_hash_equal(&hash, &range->hash);
+}
+
 /* Begin or go on with a range; false: it is for the next piece. */
 static enum ramet_rc
 copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
@@ -369,6 +384,10 @@ copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
 
         if (rc != RAMET_OK)
             return rc;
+        if (!is_right(range, to, len)) /* invariant (4) */
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "%s: wrong checksum of the %zu bytes at %" PRIu64,
+                              key, len, range->object.offset);
     }
     answer->copied += (uint32_t)len;
     if (answer->copied < range->length)

@@ -17,7 +17,7 @@ import urllib.request
 import uuid
 
 sys.path.insert(0, os.path.dirname(__file__))
-from served import Server, wait_for  # noqa: E402
+from served import ON_S3, Server, wait_for  # noqa: E402
 
 SERVE, MAKE = sys.argv[1:3]
 
@@ -382,6 +382,41 @@ class Api(unittest.TestCase):
             pages_body(self.lsn, many))[2])
         self.assertIsNone(error)
         self.assertEqual(len(ranges), 300)
+
+    @unittest.skipIf(ON_S3, "the object's file is edited")
+    def test_a_corrupt_frame_is_no_answer_and_does_not_stay_in_the_cache(self):
+        server = Server(SERVE)
+
+        def pages(*pgnos):
+            return server.request("POST", "/v1/volumes/%s/pages" % vid,
+                                  pages_body(lsn, pgnos))
+
+        try:
+            vid, lsn, _ = make(server, "app", 300, 1)
+            want = pages(150)
+            (kind, ident, offset, data), = parse_frames(want[2])[0]
+            self.assertEqual(kind, 0)
+            server.stop()  # it has the object in memory
+            path = os.path.join(server.data, "volumes", vid, "segments",
+                                str(uuid.UUID(bytes=ident)))
+            with open(path, "rb") as file:
+                good = file.read()
+            at = offset + len(data) // 2
+            os.chmod(path, 0o600)
+            with open(path, "r+b") as file:
+                file.seek(at)
+                file.write(bytes([good[at] ^ 4]))
+            server.start()
+            self.assertEqual(pages(149)[0], 200)  # what it needs is in memory
+            for _ in range(3):
+                self.problem(pages(150), 500, "corrupt")
+            with open(path, "r+b") as file:
+                file.write(good)
+            self.assertEqual(pages(149)[0], 200)
+            self.assertEqual(pages(150)[::2], want[::2])
+            self.assertGreater(server.metric("ramet_damaged_total"), 0)
+        finally:
+            server.close()
 
     def test_pages_refused(self):
         good = pages_body(self.lsn, [1, 2])

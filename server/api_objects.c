@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/alloc.h"
 #include "metastore/commit.h"
@@ -136,6 +137,15 @@ is_of_a_volume(const struct call *call)
     return call->route != RAMET_ROUTE_STORE && call->route != RAMET_ROUTE_NAME;
 }
 
+/* Who asks found that what was sent is not right. */
+static bool
+is_doubted(const struct call *call)
+{
+    const char *const control = ramet_http_header(call->rq, "Cache-Control");
+
+    return control != NULL && strcasecmp(control, "no-cache") == 0;
+}
+
 void
 ramet_api_object(struct call *call)
 {
@@ -162,6 +172,8 @@ ramet_api_object(struct call *call)
         ramet_api_immutable(call, etag);
     if (!ramet_api_select(call, etag, 0, size, &range, &status))
         return;
+    if (is_doubted(call))
+        ramet_cache_doubt(call->server->cache, key, range.offset, range.length);
     reply_object(call, key, &range, status);
 }
 

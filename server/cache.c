@@ -14,6 +14,7 @@
 /* One read of the store brings at most this much beyond what was asked. */
 #define SPAN_MAX (4u << 20)
 #define REFRESH_BYTES 4096u /* tell two commits of one LSN apart */
+#define DOUBT_BYTES_MAX (1u << 20)
 
 static enum ramet_rc
 cache_read(struct ramet_objstore *store, const char *key, uint64_t offset,
@@ -148,39 +149,73 @@ cache_remove_many(struct ramet_objstore *store, const char *const *keys,
         ramet_objstore_remove_many(cache->inner, keys, key_count, err));
 }
 
+static bool
+holds_any(struct ramet_cache *cache, struct block_id id, uint64_t offset,
+          size_t len)
+{
+    for (id.index = offset / BLOCK; id.index * BLOCK < offset + len; id.index++)
+        if (ramet_cache_holds(cache, &id))
+            return true;
+    return false;
+}
+
 /* Of what is kept, which names something: is it what the store has? */
 static bool
-is_of_store(struct ramet_cache *cache, const char *key)
+is_of_store(struct ramet_cache *cache, const char *key, uint64_t offset,
+            size_t len)
 {
-    uint8_t kept[REFRESH_BYTES], now[REFRESH_BYTES];
+    uint8_t *const kept = ramet_alloc(2 * len);
     size_t kept_len = 0, now_len = 0;
-    enum ramet_rc rc;
+    bool is_same = true;
 
-    if (cache_read(&cache->store, key, 0, kept, sizeof(kept), &kept_len,
-                   NULL) != RAMET_OK)
-        return true;
-    rc =
-        ramet_cache_read_inner(cache, key, 0, now, sizeof(now), &now_len, NULL);
-    return rc != RAMET_ENOTFOUND &&
-           (rc != RAMET_OK ||
-            (kept_len == now_len && memcmp(kept, now, now_len) == 0));
+    assert(len > 0 && len <= DOUBT_BYTES_MAX);
+    if (kept != NULL && cache_read(&cache->store, key, offset, kept, len,
+                                   &kept_len, NULL) == RAMET_OK) {
+        uint8_t *const now = kept + len;
+        const enum ramet_rc rc = ramet_cache_read_inner(cache, key, offset, now,
+                                                        len, &now_len, NULL);
+
+        is_same = rc != RAMET_ENOTFOUND &&
+                  (rc != RAMET_OK ||
+                   (kept_len == now_len && memcmp(kept, now, now_len) == 0));
+    }
+    ramet_free(kept);
+    return is_same;
 }
 
 /* The store's own bytes decide, so that who names what was never there empties no
- * cache. Others, or none, are of another history: all of the volume goes. */
+ * cache. Others, or none, are of another history, or were read wrong: all of the
+ * volume goes. */
 static void
-cache_refresh(struct ramet_objstore *store, const char *key)
+compare(struct ramet_cache *cache, const char *key, uint64_t offset, size_t len)
 {
-    struct ramet_cache *cache = (struct ramet_cache *)store;
     struct block_id id;
 
-    ramet_objstore_refresh(cache->inner, key);
     if (!ramet_cache_block_of(cache, key, &id) ||
-        !ramet_cache_holds(cache, &id) || is_of_store(cache, key))
+        !holds_any(cache, id, offset, len) ||
+        is_of_store(cache, key, offset, len))
         return;
     ramet_memcache_forget(cache->mem, id.volume);
     if (cache->disk != NULL)
         ramet_diskcache_forget(cache->disk, id.volume);
+}
+
+static void
+cache_refresh(struct ramet_objstore *store, const char *key)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    ramet_objstore_refresh(cache->inner, key);
+    compare(cache, key, 0, REFRESH_BYTES);
+}
+
+void
+ramet_cache_doubt(struct ramet_cache *cache, const char *key, uint64_t offset,
+                  uint64_t len)
+{
+    if (len > 0 && offset < UINT64_MAX - DOUBT_BYTES_MAX)
+        compare(cache, key, offset,
+                len < DOUBT_BYTES_MAX ? (size_t)len : DOUBT_BYTES_MAX);
 }
 
 static void

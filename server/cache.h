@@ -64,6 +64,10 @@ bool ramet_cache_try(struct ramet_cache *cache, const char *key,
  * reads, and so is what can't be brought. `buf` is not looked at. */
 void ramet_cache_bring(struct ramet_cache *cache,
                        const struct ramet_part *parts, size_t count);
+/* Who was sent that range found it wrong: where the store has other bytes, all that is
+ * kept of the volume goes. A read of the store, of 1 MiB at most. */
+void ramet_cache_doubt(struct ramet_cache *cache, const char *key,
+                       uint64_t offset, uint64_t len);
 /* Forget a volume: it was deleted, or something read of it was damaged. */
 void
 ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume);

@@ -335,6 +335,8 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
     }
     if (call->if_none_match)
         extra[n++] = "If-None-Match: *";
+    if (call->is_doubted)
+        extra[n++] = "Cache-Control: no-cache";
     assert(n < sizeof(extra) / sizeof(extra[0]));
     extra[n] = NULL;
     for (int i = 0; i < call->part_count; i++)

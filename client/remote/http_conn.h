@@ -59,6 +59,7 @@ struct ramet_http_call {
     int part_count;
     bool changes;      /* invariant (1) */
     bool fresh;        /* no cache may answer in the server's place */
+    bool is_doubted;   /* nor the server's own: what it says was found wrong */
     uint64_t total_ms; /* for all of it; 0: what its bytes may take */
     /* Where the body of a 200 goes as it comes, in place of `body`; anything
      * but RAMET_OK ends the exchange with it. One that was begun is not tried

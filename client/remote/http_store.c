@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct http_store {
     struct ramet_http_pool *pool;
     struct ramet_ranges *ranges;
     struct ramet_http_told told;
+    _Atomic uint64_t doubted; /* hash of the key that is read anew next; 0 */
 };
 
 static bool
@@ -121,6 +123,16 @@ is_metadata(const char *key)
            (has_prefix(kind, "commits/") || has_prefix(kind, "maps/"));
 }
 
+/* Once: two at a time, and one of them has what the server keeps. */
+static bool
+is_doubted(struct http_store *hs, const char *key)
+{
+    uint64_t hash = ramet_hash64(key, strlen(key));
+
+    return atomic_load(&hs->doubted) != 0 &&
+           atomic_compare_exchange_strong(&hs->doubted, &hash, 0);
+}
+
 static enum ramet_rc
 http_read(struct ramet_objstore *store, const char *key, uint64_t offset,
           void *buf, size_t len, size_t *out_got, struct ramet_err *err)
@@ -147,6 +159,7 @@ http_read(struct ramet_objstore *store, const char *key, uint64_t offset,
         return RAMET_OK;
     assert(buf != NULL);
     path_of(key, path);
+    call.is_doubted = is_doubted(hs, key);
     rc = ramet_http_perform(hs->pool, &call, err);
     if (rc == RAMET_OK)
         rc = take_range(hs, key, &call, buf, out_got, err);
@@ -508,12 +521,14 @@ http_list(struct ramet_objstore *store, const char *prefix, const char *after,
 }
 
 /* Pieces are found by where they begin: all go, which happens once in the life
- * of a store. */
+ * of a store. The server, too, is to ask its store. */
 static void
 http_refresh(struct ramet_objstore *store, const char *key)
 {
-    (void)key;
-    ramet_ranges_clear(((struct http_store *)store)->ranges);
+    struct http_store *const hs = (struct http_store *)store;
+
+    ramet_ranges_clear(hs->ranges);
+    atomic_store(&hs->doubted, ramet_hash64(key, strlen(key)));
 }
 
 static void

@@ -302,6 +302,23 @@ class Errors(support.CliTest):
         done = self.run_ramet("export", self.url("big"), "out.db")
         self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
 
+    def test_damage_that_was_put_right__is_none_any_more(self):
+        """A server that was running meanwhile has it in memory."""
+        self.make_big()
+        truth = self.read(self.path("truth.db"))
+        for part in ("/segments/", "/commits/"):
+            good = {path: self.read(path) for path in self.objects(part)}
+            self.damage(part, self.flip)
+            self.assert_damage_is_told()
+            for path, data in good.items():
+                self.write(path, data)
+            self.ramet("export", self.url("big"), "out.db")
+            self.assertTrue(self.read(self.path("out.db")) == truth)
+            os.remove(self.path("out.db"))
+            shutil.rmtree(self.path("b.db-ramet"), ignore_errors=True)
+            if os.path.exists(self.path("b.db")):
+                os.remove(self.path("b.db"))
+
     def test_commit_emptied__is_told(self):
         self.make_big()
         self.damage("/commits/", lambda data: bytearray())

@@ -415,6 +415,24 @@ class Api(unittest.TestCase):
             self.assertEqual(pages(149)[0], 200)
             self.assertEqual(pages(150)[::2], want[::2])
             self.assertGreater(server.metric("ramet_damaged_total"), 0)
+            # An object goes out as it was read: who finds it wrong says so.
+            path = "/v1/volumes/%s/segments/%s" % (vid, uuid.UUID(bytes=ident))
+            with open(file.name, "r+b") as file:
+                file.seek(at)
+                file.write(bytes([good[at] ^ 4]))
+            server.stop()
+            server.start()
+            span = {"Range": "bytes=%d-%d" % (at, at)}
+            for _ in range(2):
+                self.assertEqual(server.request("GET", path, headers=span)[2],
+                                 bytes([good[at] ^ 4]))
+                with open(file.name, "r+b") as file:
+                    file.write(good)
+            doubt = dict(span, **{"Cache-Control": "no-cache"})
+            for headers in (doubt, span):
+                self.assertEqual(
+                    server.request("GET", path, headers=headers)[2],
+                    good[at:at + 1])
         finally:
             server.close()
 

@@ -375,6 +375,42 @@ sim_bucket_free(struct sim_bucket *bucket)
     free(bucket);
 }
 
+void
+sim_bucket_visit(struct sim_bucket *bucket, ramet_objstore_visit *visit,
+                 void *ctx)
+{
+    if (ramet_objstore_list(bucket->objects, "", "", visit, ctx, NULL) !=
+        RAMET_OK)
+        abort();
+}
+
+uint8_t *
+sim_bucket_load(struct sim_bucket *bucket, const char *key, size_t *out_len)
+{
+    uint64_t size = 0;
+    uint8_t *bytes;
+
+    if (ramet_objstore_size(bucket->objects, key, &size, NULL) != RAMET_OK)
+        return NULL;
+    bytes = malloc((size_t)size + 1);
+    if (bytes == NULL ||
+        ramet_objstore_read(bucket->objects, key, 0, bytes, (size_t)size,
+                            out_len, NULL) != RAMET_OK)
+        abort();
+    return bytes;
+}
+
+void
+sim_bucket_replace(struct sim_bucket *bucket, const char *key,
+                   const uint8_t *bytes, size_t len)
+{
+    const struct iovec part = {(void *)(uintptr_t)bytes, len};
+
+    if (ramet_objstore_remove(bucket->objects, key, NULL) != RAMET_OK ||
+        ramet_objstore_put(bucket->objects, key, &part, 1, NULL) != RAMET_OK)
+        abort();
+}
+
 struct copying {
     struct ramet_objstore *from, *to;
 };
@@ -461,9 +497,9 @@ sim_link_new(struct sim_bucket *bucket, const struct sim_weather *weather,
 }
 
 uint64_t
-sim_link_commits(const struct ramet_objstore *store)
+sim_bucket_commits(const struct sim_bucket *bucket)
 {
-    return ((const struct link *)store)->bucket->commits;
+    return bucket->commits;
 }
 
 void

@@ -28,12 +28,19 @@ struct sim_bucket;
 
 struct sim_bucket *sim_bucket_new(void);
 void sim_bucket_free(struct sim_bucket *bucket);
+/* That it has. */
+uint64_t sim_bucket_commits(const struct sim_bucket *bucket);
+/* Its objects, from behind. The bytes of one are to be freed; NULL: there is none. */
+void sim_bucket_visit(struct sim_bucket *bucket, ramet_objstore_visit *visit,
+                      void *ctx);
+uint8_t *
+sim_bucket_load(struct sim_bucket *bucket, const char *key, size_t *out_len);
+void sim_bucket_replace(struct sim_bucket *bucket, const char *key,
+                        const uint8_t *bytes, size_t len);
 /* A link with this weather, which may change at any time. */
 struct ramet_objstore *
 sim_link_new(struct sim_bucket *bucket, const struct sim_weather *weather,
              uint64_t seed);
-/* Commits that it has. */
-SIM_API uint64_t sim_link_commits(const struct ramet_objstore *link);
 void sim_link_free(struct ramet_objstore *link);
 /* Yesterday's copy is made now, and takes the store's place later: what was on its
  * way to it then is lost. A copy has so many commits. */

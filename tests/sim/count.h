@@ -41,8 +41,12 @@
     X(POWER_CUTS, "power cuts")                                                \
     X(CALLS_REFUSED, "system calls refused")                                   \
     X(SYNCS_FAILED, "syncs that failed")                                       \
+    X(LET_GO, "... after which older bytes were read")                         \
     X(RESTORES, "stores restored from a copy")                                 \
     X(RESTORES_TOLD, "verbs told that the store went back")                    \
+    X(ROTTEN, "times that bits of a file or object flipped")                   \
+    X(TOLD_DAMAGED, "calls told of damage")                                    \
+    X(GIVEN_UP, "replicas given up for damage")                                \
     X(REQUESTS_LOST, "requests lost, late, or without an answer")              \
     X(CONFLICTS, "commits that lost to another")                               \
     X(DIVERGENCES, "verbs told that lines parted")                             \

@@ -86,6 +86,7 @@ node_free(struct sim_node *node)
     free(node->now.at);
     free(node->kept.at);
     free(node->locks);
+    free(node->adrift);
     free(node);
 }
 
@@ -355,6 +356,34 @@ sim_unlink(struct sim_node *from, const char *path, bool is_dir)
     return 0;
 }
 
+void
+sim_empty_folder(const char *path)
+{
+    struct sim_node *dir;
+
+    if (sim_find(NULL, path, &dir) != 0)
+        return;
+    while (dir->entry_count > 0) {
+        char below[400];
+
+        snprintf(below, sizeof(below), "%s/%s", path, dir->entries[0].name);
+        sim_remove_below(below);
+    }
+}
+
+void
+sim_remove_below(const char *path)
+{
+    struct sim_node *node;
+
+    if (sim_find(NULL, path, &node) != 0)
+        return;
+    if (node->is_dir)
+        sim_empty_folder(path);
+    if (sim_unlink(NULL, path, node->is_dir) != 0)
+        sim_fail("can't remove %s", path);
+}
+
 int
 sim_list(struct sim_node *dir, ramet_dir_visit *visit, void *visit_ctx)
 {
@@ -374,6 +403,17 @@ sim_list(struct sim_node *dir, ramet_dir_visit *visit, void *visit_ctx)
 
 /* ---- content --------------------------------------------------------------- */
 
+/* What is written to is to come to the disk again, all of the block. */
+static void
+hold(struct sim_node *node, const struct sim_change *c)
+{
+    size_t index, end;
+
+    sim_change_blocks(c, &index, &end);
+    for (; index < end && index < node->adrift_count; index++)
+        node->adrift[index] = false;
+}
+
 static void
 note_change(struct sim_node *node, unsigned kind, uint64_t offset, uint64_t len,
             const void *data)
@@ -391,6 +431,8 @@ note_change(struct sim_node *node, unsigned kind, uint64_t offset, uint64_t len,
         memcpy(c->data, data, len);
     }
     node->mtime_ns = node->ctime_ns = sim_file_time();
+    if (node->adrift_count > 0)
+        hold(node, c);
 }
 
 uint8_t *

@@ -58,6 +58,8 @@ struct sim_node {
     int64_t mtime_ns, ctime_ns, kept_mtime_ns;
     bool is_dir;
     bool sync_failed; /* (6): what is read may not be what is kept */
+    bool *adrift;     /* blocks of which that is so; by number */
+    size_t adrift_count;
     /* A folder. */
     struct sim_node *parent;
     struct sim_entry *entries, *kept_entries;
@@ -88,6 +90,9 @@ int sim_link(struct sim_node *node, struct sim_node *to, const char *path);
 int sim_rename(struct sim_node *from, const char *path, struct sim_node *to,
                const char *to_path);
 int sim_unlink(struct sim_node *from, const char *path, bool is_dir);
+/* All that is there goes, below a folder or at a path. */
+void sim_empty_folder(const char *path);
+void sim_remove_below(const char *path);
 int sim_list(struct sim_node *dir, ramet_dir_visit *visit, void *visit_ctx);
 
 /* What a file that is changed now bears: Unix time in ns. */
@@ -110,6 +115,11 @@ void sim_node_sync(struct sim_node *node, bool whole);
 /* It fails: of what was to be written each block came to the disk or did not,
  * and all count as written from now on; see (6). */
 void sim_node_sync_fails(struct sim_node *node, uint64_t seed);
+
+/* The system lets go of such blocks: what was there before is read again. False:
+ * there are none. */
+bool sim_node_lets_go(struct sim_node *node);
+bool sim_disk_lets_go(const struct sim_disk *disk);
 
 /* -EAGAIN where others hold it. */
 int sim_lock_set(struct sim_node *node, const void *owner, uint64_t begin,
@@ -160,5 +170,8 @@ uint8_t *sim_block_make(struct sim_node *node, size_t index);
 void
 sim_block_set(struct sim_blocks *blocks, size_t index, const uint8_t *bytes);
 void sim_block_clear(struct sim_node *node, size_t index);
+/* The blocks that a change touches: [*out_first, *out_end). */
+void sim_change_blocks(const struct sim_change *c, size_t *out_first,
+                       size_t *out_end);
 
 #endif

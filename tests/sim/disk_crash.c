@@ -27,9 +27,9 @@ drop_changes(struct sim_node *node)
     node->change_count = 0;
 }
 
-/* The blocks that a change touches: [*out_first, *out_end). */
-static void
-blocks_of(const struct sim_change *c, size_t *out_first, size_t *out_end)
+void
+sim_change_blocks(const struct sim_change *c, size_t *out_first,
+                  size_t *out_end)
 {
     uint64_t begin = c->offset;
     uint64_t end = c->offset + c->len;
@@ -51,7 +51,7 @@ keep_content(struct sim_node *node)
     for (size_t i = 0; i < node->change_count; i++) {
         size_t index, end;
 
-        blocks_of(&node->changes[i], &index, &end);
+        sim_change_blocks(&node->changes[i], &index, &end);
         for (; index < end; index++)
             if (index != last) {
                 sim_block_set(&node->kept, index, sim_block(&node->now, index));
@@ -110,8 +110,23 @@ sim_node_sync(struct sim_node *node, bool whole)
         node->kept_mtime_ns = node->mtime_ns;
 }
 
-/* Blocks that are to be written are, or are not. What is read stays what was
- * written: that the system may let go of it, test_log_sync.c plays. */
+static void
+set_adrift(struct sim_node *node, size_t index)
+{
+    const size_t count = index + 1;
+
+    if (count > node->adrift_count) {
+        node->adrift = realloc(node->adrift, count * sizeof(*node->adrift));
+        if (node->adrift == NULL)
+            abort();
+        memset(node->adrift + node->adrift_count, 0,
+               (count - node->adrift_count) * sizeof(*node->adrift));
+        node->adrift_count = count;
+    }
+    node->adrift[index] = true;
+}
+
+/* Blocks that are to be written are, or are not: then they are adrift. */
 static void
 keep_some(struct sim_node *node, uint64_t *rng)
 {
@@ -120,11 +135,47 @@ keep_some(struct sim_node *node, uint64_t *rng)
     for (size_t i = 0; i < node->change_count; i++) {
         size_t index, end;
 
-        blocks_of(&node->changes[i], &index, &end);
+        sim_change_blocks(&node->changes[i], &index, &end);
         for (; index < end; index++)
             if (sim_chance(rng, percent))
                 sim_block_set(&node->kept, index, sim_block(&node->now, index));
+            else
+                set_adrift(node, index);
     }
+}
+
+static void
+forget_adrift(struct sim_node *node)
+{
+    free(node->adrift);
+    node->adrift = NULL;
+    node->adrift_count = 0;
+}
+
+bool
+sim_node_lets_go(struct sim_node *node)
+{
+    bool any = false;
+
+    for (size_t i = 0; node->mapping == NULL && i < node->adrift_count; i++) {
+        if (!node->adrift[i])
+            continue;
+        sim_block_set(&node->now, i, sim_block(&node->kept, i));
+        any = true;
+    }
+    forget_adrift(node);
+    return any;
+}
+
+bool
+sim_disk_lets_go(const struct sim_disk *disk)
+{
+    bool any = false;
+
+    for (struct sim_node *n = disk->nodes; n != NULL; n = n->older)
+        if (n->adrift_count > 0)
+            any |= sim_node_lets_go(n);
+    return any;
 }
 
 void
@@ -255,7 +306,7 @@ is_touched(const struct sim_node *node, size_t index)
     for (size_t i = 0; i < node->change_count; i++) {
         size_t first, end;
 
-        blocks_of(&node->changes[i], &first, &end);
+        sim_change_blocks(&node->changes[i], &first, &end);
         if (index >= first && index < end)
             return true;
     }
@@ -294,6 +345,7 @@ crash_file(struct fate *fate, struct sim_node *node)
             memcpy(sim_block_make(node, i), left, SIM_BLOCK);
     }
     drop_changes(node);
+    forget_adrift(node);
     node->sync_failed = false;
     node->size = node->kept_size = size;
     node->ctime_ns = sim_file_time();

@@ -40,7 +40,10 @@ struct claim {
 
 struct sim_place {
     char name[16];
-    uint32_t floor;     /* whoever looks from now on sees it, or more */
+    uint32_t floor;    /* whoever looks from now on sees it, or more */
+    uint32_t attested; /* a later record says that it was synced: (7) */
+    bool is_rotten, has_rotten_log; /* (7) */
+    bool has_let_go;
     uint32_t synced;    /* is here whatever happens */
     uint64_t upheavals; /* begun and ended */
     unsigned under_way; /* of them, and whose they are */
@@ -228,7 +231,8 @@ sim_version_new(struct sim_place *place, uint32_t parent)
     v->state = SIM_BUILDING;
     v->process = sim_process_of_caller();
     v->place = place;
-    v->was_acknowledged = v->was_kept = v->may_be_lost = false;
+    v->was_acknowledged = v->was_kept = false;
+    v->may_be_lost = place->has_rotten_log;
     v->was_taken = model.versions[parent].was_taken;
     v->was_durable = false;
     return model.count++;
@@ -334,7 +338,7 @@ raise_floor(struct sim_place *place, const struct sim_look *look,
             uint32_t version)
 {
     if (place->upheavals == look->upheavals && place->under_way == 0 &&
-        sim_comes_from(version, place->floor)) {
+        !place->has_rotten_log && sim_comes_from(version, place->floor)) {
         if (version != place->floor)
             sim_trace("%s is seen at version %u", place->name, version);
         place->floor = version;
@@ -359,10 +363,12 @@ sim_acknowledged(struct sim_place *place, uint32_t version, bool synced)
     struct version *const v = version_at(version);
 
     v->was_acknowledged = true;
-    if (place->under_way > 0)
+    if (place->under_way > 0 || place->has_rotten_log)
         return;
     if (sim_comes_from(version, place->floor))
         place->floor = version;
+    if (version != place->synced && sim_comes_from(version, place->synced))
+        place->attested = place->synced;
     if (synced)
         place->synced = version;
 }
@@ -386,7 +392,7 @@ sim_upheaval(struct sim_place *place, bool begins)
     const struct sim_process *const process = sim_process_of_caller();
 
     place->floor = 0;
-    place->synced = 0;
+    place->synced = place->attested = 0;
     if (!begins) {
         end_upheaval(place, process);
         return;
@@ -402,7 +408,7 @@ sim_pulled(struct sim_place *place, const struct sim_look *look,
            uint32_t version)
 {
     if (place->upheavals != look->upheavals || place->under_way > 0 ||
-        look->restores != model.restores ||
+        look->restores != model.restores || place->has_rotten_log ||
         sim_comes_from(place->floor, version))
         return;
     if (!sim_comes_from(version, place->floor))
@@ -440,7 +446,8 @@ sim_diverged(const struct sim_place *place, const struct sim_look *look,
              uint64_t newest)
 {
     if (place->upheavals == look->upheavals && place->under_way == 0 &&
-        look->restores == model.restores && model.claim_count < CLAIMS_MAX)
+        !place->is_rotten && look->restores == model.restores &&
+        model.claim_count < CLAIMS_MAX)
         model.claims[model.claim_count++] =
             (struct claim){place->floor, newest};
 }
@@ -563,17 +570,65 @@ sim_place_killed(const struct sim_process *process)
     }
 }
 
-void
-sim_place_cut(struct sim_place *place)
+/* Nobody counts on more there than that version. */
+static void
+fall_to(struct sim_place *place, uint32_t version)
 {
     place->upheavals++;
-    place->floor = place->synced;
+    place->floor = version;
+    place->attested = 0;
     for (uint32_t i = 1; i < model.count; i++) {
         struct version *const v = &model.versions[i];
 
-        if (v->place == place && !sim_comes_from(place->synced, i))
+        if (v->place == place && !sim_comes_from(version, i))
             v->may_be_lost = true;
     }
+}
+
+void
+sim_place_cut(struct sim_place *place)
+{
+    fall_to(place, place->synced);
+}
+
+void
+sim_place_lets_go(struct sim_place *place)
+{
+    place->has_let_go = true;
+    fall_to(place, place->synced);
+}
+
+void
+sim_place_rots(struct sim_place *place, bool in_log)
+{
+    place->is_rotten = true;
+    if (!in_log)
+        return;
+    place->has_rotten_log = true;
+    place->synced = place->attested;
+    fall_to(place, place->attested);
+}
+
+void
+sim_place_given_up(struct sim_place *place)
+{
+    const bool has_rotted = place->is_rotten;
+
+    place->is_rotten = place->has_rotten_log = place->has_let_go = false;
+    if (has_rotted) {
+        place->synced = 0;
+        fall_to(place, 0);
+        return;
+    }
+    /* What was synced must not be lost by that. */
+    fall_to(place, place->synced);
+    place->floor = place->synced = 0;
+}
+
+bool
+sim_place_is_rotten(const struct sim_place *place)
+{
+    return place->is_rotten || place->has_let_go;
 }
 
 void
@@ -613,6 +668,11 @@ check_claim(const struct claim *claim)
         if (model.line[lsn] != SIM_NO_VERSION &&
             !sim_comes_from(claim->floor, model.line[lsn]))
             return;
+    for (uint64_t lsn = 1; lsn <= model.newest_lsn; lsn++)
+        sim_trace("LSN %llu is version %u", (unsigned long long)lsn,
+                  model.line[lsn]);
+    sim_trace("the remote had %llu commits then",
+              (unsigned long long)claim->newest);
     sim_fail("version %u was said to have parted from the remote's line, all "
              "of which it comes from",
              claim->floor);

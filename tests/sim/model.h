@@ -21,6 +21,10 @@
  *   (6) where the store was restored from a copy, what the copy lacks is excused
  *       of (3) and (5), and a pull on a place that was seen to stand on it fails:
  *       who has it is told. From then on the line goes on from the copy's end
+ *   (7) where bits of a place's files flipped, calls there may fail for damage, and
+ *       what nobody else has may be lost with a replica that is given up for it.
+ *       Of the log's end that may be gone as if it had never been written of which
+ *       no later record says that it was synced
  *
  * The model costs no simulated time: nothing here yields.
  */
@@ -141,6 +145,13 @@ bool sim_newest_is(uint64_t lsn, uint32_t *out_version);
 /* A process of the place died, the power of its machine went. */
 void sim_place_killed(const struct sim_process *process);
 void sim_place_cut(struct sim_place *place);
+/* The system let go of what a sync that failed had not written: as if the power
+ * had gone, but for those who read on, and may be told of damage. */
+void sim_place_lets_go(struct sim_place *place);
+/* (7): bits of it flipped, in its log; it was removed for that. */
+void sim_place_rots(struct sim_place *place, bool in_log);
+void sim_place_given_up(struct sim_place *place);
+SIM_API bool sim_place_is_rotten(const struct sim_place *place);
 /* At the end, when all was brought together: (4), (5). */
 SIM_API void sim_model_settled(uint32_t newest);
 

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 
 #include "tests/sim/count.h"
+#include "tests/sim/model.h"
+#include "tests/sim/process.h"
 
 #define FD_MIN 3
 #define FD_MAX 512
@@ -244,6 +246,22 @@ os_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
     return sum;
 }
 
+/* At once, at times, it lets go of what was not written; else later (world.c). */
+static void
+fail_sync(struct sim_os *os, struct sim_node *node)
+{
+    struct sim_place *const place =
+        sim_process_env(sim_process_of_caller())->place;
+
+    sim_node_sync_fails(node, sim_random(&os->rng));
+    if (sim_chance(&os->rng, 40) && sim_node_lets_go(node)) {
+        sim_trace("and lets go of what was to be written");
+        sim_count(SIM_COUNT_LET_GO);
+        if (place != NULL)
+            sim_place_lets_go(place);
+    }
+}
+
 static int
 sync_node(struct sim_os *os, int fd, bool whole)
 {
@@ -253,7 +271,7 @@ sync_node(struct sim_os *os, int fd, bool whole)
 
     if (node == NULL) {
         if (error != -EBADF && opened_at(os, fd) == opened)
-            sim_node_sync_fails(opened->node, sim_random(&os->rng));
+            fail_sync(os, opened->node);
         return error;
     }
     sim_trace("syncs file %llu", (unsigned long long)node->inode);

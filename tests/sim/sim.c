@@ -249,7 +249,7 @@ static struct options
 parse(int argc, char **argv)
 {
     struct options o = {
-        .plan = {.seed = 1, .may = SIM_MAY_USUAL},
+        .plan = {.seed = 1, .may = SIM_MAY_ALL},
         .count = 1,
     };
 

@@ -14,6 +14,8 @@
 #include "tests/sim/bucket.h"
 #include "tests/sim/net.h"
 #include "tests/sim/process.h"
+#include "tests/sim/rot.h"
+#include "tests/sim/store.h"
 
 #define MACHINES_MAX 3u
 #define PROCESSES_MAX 2u /* of a machine */
@@ -28,6 +30,7 @@ struct machine {
     struct ramet_objstore *link;
     struct sim_place *place;
     const char *path; /* of its replica */
+    bool was_cut;     /* and nobody has opened it since */
     struct {
         struct sim_process *process; /* NULL: none now */
         unsigned lives;              /* still to come */
@@ -53,10 +56,12 @@ struct world {
     unsigned process_count;
     struct server servers[SERVERS_MAX];
     unsigned server_count;
+    bool in_directory; /* the store */
     struct sim_weather usual;
     struct sim_env usual_env;
     unsigned begun; /* processes so far */
     enum { NEVER, TO_COPY, COPIED, RESTORED } backup;
+    bool rots; /* bits may, in this schedule */
 };
 
 static const struct sim_plan *played;
@@ -233,20 +238,26 @@ start(struct world *world, struct machine *m, enum sim_role role)
         env.hydrates_auto = sim_chance(&world->rng, 15);
         env.profile = sim_chance(&world->rng, 15) ? "warm" : NULL;
     }
+    if (role == SIM_MENDS)
+        env.is_sql = false; /* SQLite reads pages as it opens */
     env.number = world->begun;
     snprintf(name, sizeof(name), "%.2s.%u", m->path + 1, world->begun++);
     return sim_process_start(&env, name, m->disk, &m->trouble);
 }
 
-/* One process alone, to its end. */
-static void
+/* One process alone, to its end; false: it was told of damage. */
+static bool
 run_alone(struct world *world, struct machine *m, enum sim_role role)
 {
     struct sim_process *const process = start(world, m, role);
+    bool is_well;
 
     while (!sim_process_has_ended(process))
         sim_sleep_ns(10 * MS);
+    is_well = !sim_process_env(process)->is_damaged;
+    m->was_cut = false;
     sim_process_reap(process);
+    return is_well;
 }
 
 /* ---- fate --------------------------------------------------------------------- */
@@ -269,17 +280,24 @@ someone_at_work(struct world *world, struct machine *m)
 }
 
 static void
-take_power(struct world *world, struct machine *m)
+end_programs(struct machine *m)
 {
     for (unsigned i = 0; i < PROCESSES_MAX; i++)
         if (m->slots[i].process != NULL) {
             sim_process_kill(m->slots[i].process);
             m->slots[i].process = NULL;
         }
+}
+
+static void
+take_power(struct world *world, struct machine *m)
+{
+    end_programs(m);
     sim_trace("the power of %s goes", m->path);
     sim_count(SIM_COUNT_POWER_CUTS);
     sim_disk_crash(m->disk, sim_random(&world->rng));
     sim_place_cut(m->place);
+    m->was_cut = true;
 }
 
 static void
@@ -369,7 +387,7 @@ copy_store(struct world *world)
     uint64_t commits;
 
     run_alone(world, &world->machines[world->machine_count], SIM_LOOKS);
-    commits = sim_bucket_copy(world->bucket);
+    commits = sim_store_copy();
     if (!sim_newest_is(commits, &version))
         return;
     sim_store_copied(commits, version);
@@ -378,29 +396,85 @@ copy_store(struct world *world)
     world->backup = COPIED;
 }
 
-/* As docs/sync.md wants it: with its servers stopped; or, where clients are at it by
- * themselves, out of their reach for longer than they count on what they saw. */
+/* Out of the reach of clients that are at it by themselves, for longer than they
+ * count on what they saw. */
+static void
+keep_from_bucket(struct world *world)
+{
+    for (unsigned i = 0; i < world->machine_count; i++)
+        world->machines[i].weather.is_cut = true;
+    sim_bucket_drain(world->bucket);
+    sim_sleep_ns(61000 * MS);
+    for (unsigned i = 0; i < world->machine_count; i++)
+        world->machines[i].weather.is_cut = false;
+}
+
+/* As docs/sync.md wants it: with its servers stopped, and clients kept from it;
+ * where another directory takes its place they may go on. */
 static void
 restore_store(struct world *world)
 {
+    const bool in_place = sim_chance(&world->rng, 40);
+
     for (unsigned i = 0; i < world->server_count; i++)
         stop_server(&world->servers[i]);
-    if (world->server_count == 0) {
-        for (unsigned i = 0; i < world->machine_count; i++)
-            world->machines[i].weather.is_cut = true;
-        sim_bucket_drain(world->bucket);
-        sim_sleep_ns(61000 * MS);
-        for (unsigned i = 0; i < world->machine_count; i++)
-            world->machines[i].weather.is_cut = false;
-    }
-    sim_trace("the store is restored from its copy");
+    if (world->server_count == 0 && !world->in_directory)
+        keep_from_bucket(world);
+    for (unsigned i = 0; i < world->machine_count; i++)
+        if (world->server_count == 0 && world->in_directory && in_place)
+            end_programs(&world->machines[i]);
+    sim_trace("the store is restored from its copy%s",
+              in_place ? ", in its place" : "");
     sim_count(SIM_COUNT_RESTORES);
-    sim_bucket_restore(world->bucket);
+    sim_store_put_back(in_place);
     sim_store_restored();
     for (unsigned i = 0; i < world->machine_count; i++)
         for (unsigned j = 0; j < world->process_count; j++)
             world->machines[i].slots[j].lives++;
     world->backup = RESTORED;
+}
+
+/* What is not mended by `verify` is by whoever looks after the disk. */
+static void
+rot_replica(struct world *world, struct machine *m)
+{
+    struct sim_flip flip;
+    bool is_idle;
+    enum sim_rotten what;
+
+    /* Times that the power took say that somebody wrote. */
+    is_idle = !m->was_cut;
+    for (unsigned i = 0; i < PROCESSES_MAX; i++)
+        is_idle &= m->slots[i].process == NULL;
+    what = sim_rot_replica(m->path, is_idle, &world->rng, &flip);
+    if (what == SIM_ROT_NOTHING)
+        return;
+    sim_place_rots(m->place, what == SIM_ROT_LOG);
+    if (what == SIM_ROT_BASE && !run_alone(world, m, SIM_MENDS))
+        sim_rot_undo(&flip);
+}
+
+/* Bits of files at rest flip. Of what a server caches on its disk nobody is to
+ * notice. */
+static void
+something_rots(struct world *world, struct machine *m)
+{
+    static const char *const folders[SERVERS_MAX] = {"/s0/cache", "/s1/cache"};
+
+    switch (sim_below(&world->rng, 6)) {
+    case 0:
+        if (world->server_count > 0)
+            sim_rot_below(folders[sim_below(&world->rng, world->server_count)],
+                          &world->rng);
+        break;
+    case 1:
+    case 2:
+        sim_store_rot(&world->rng);
+        break;
+    default:
+        rot_replica(world, m);
+        break;
+    }
 }
 
 static void
@@ -415,6 +489,10 @@ something_happens(struct world *world)
     }
     if (world->backup == COPIED && sim_chance(&world->rng, 20)) {
         restore_store(world);
+        return;
+    }
+    if (world->rots && sim_chance(&world->rng, 8)) {
+        something_rots(world, m);
         return;
     }
     if (world->server_count > 0 && sim_chance(&world->rng, 25)) {
@@ -444,6 +522,13 @@ something_happens(struct world *world)
         if (may(world, SIM_MAY_FAIL_CALLS) && sim_chance(&world->rng, 70))
             make_trouble(world, m);
         break;
+    case 6: /* memory is short */
+        if (sim_disk_lets_go(m->disk)) {
+            sim_trace("%s's system lets go of what it did not write", m->path);
+            sim_count(SIM_COUNT_LET_GO);
+            sim_place_lets_go(m->place);
+        }
+        break;
     case 5:
         m->weather = (struct sim_weather){.is_cut = false};
         break;
@@ -469,6 +554,7 @@ look_after(struct world *world)
                 sim_process_has_ended(m->slots[j].process)) {
                 sim_process_reap(m->slots[j].process);
                 m->slots[j].process = NULL;
+                m->was_cut = false;
             }
             if (m->slots[j].process == NULL && m->slots[j].lives > 0 &&
                 sim_chance(&world->rng, 50)) {
@@ -541,6 +627,23 @@ look_at_kept(struct world *world, struct machine *m)
     }
 }
 
+/* To the newest; a replica that is too damaged for it is made anew. */
+static void
+settle(struct world *world, struct machine *m)
+{
+    char folder[80];
+
+    if (run_alone(world, m, SIM_SETTLES))
+        return;
+    sim_trace("the replica of %s is given up", m->path);
+    sim_count(SIM_COUNT_GIVEN_UP);
+    snprintf(folder, sizeof(folder), "%s-ramet", m->path);
+    sim_remove_below(m->path);
+    sim_remove_below(folder);
+    sim_place_given_up(m->place);
+    run_alone(world, m, SIM_SETTLES);
+}
+
 static void
 come_together(struct world *world)
 {
@@ -554,12 +657,13 @@ come_together(struct world *world)
             start_server(world, &world->servers[i]);
     }
     sim_bucket_drain(world->bucket);
+    sim_store_mend();
     while (sim_net_listening() < world->server_count)
         sim_sleep_ns(10 * MS);
     sim_trace("all is well again");
     for (unsigned round = 0; round < 2; round++)
         for (unsigned i = 0; i < world->machine_count; i++)
-            run_alone(world, &world->machines[i], SIM_SETTLES);
+            settle(world, &world->machines[i]);
     for (unsigned i = 0; i < world->machine_count; i++)
         look_at_kept(world, &world->machines[i]);
     run_alone(world, &world->machines[world->machine_count], SIM_AUDITS);
@@ -578,8 +682,8 @@ choose_world(struct world *world)
     bool pushes_late;
     const bool is_database = is_sql || sim_chance(&world->rng, 50);
     const bool is_served = sim_chance(&world->rng, 35);
-    const bool in_directory = sim_chance(&world->rng, 30);
 
+    world->in_directory = sim_chance(&world->rng, 30);
     world->machine_count = choose(world, 1, MACHINES_MAX, plan->machines_max);
     /* One machine alone may have a volume that nobody pushed yet. */
     pushes_late = world->machine_count == 1 && sim_chance(&world->rng, 50);
@@ -588,19 +692,20 @@ choose_world(struct world *world)
     sim_model_begin(page_sizes[sim_below(&world->rng, 3)], is_database);
     world->usual_env = (struct sim_env){
         .pushes_late = pushes_late,
-        .store = in_directory ? "file:///store" : "s3://bucket",
-        .url = is_served      ? "http://servers:80/vol"
-               : in_directory ? "file:///store/vol"
-                              : "s3://bucket/vol",
+        .store = world->in_directory ? "file://" SIM_STORE_DIR : "s3://bucket",
+        .url = is_served             ? "http://servers:80/vol"
+               : world->in_directory ? "file://" SIM_STORE_DIR "/vol"
+                                     : "s3://bucket/vol",
         .is_sql = is_sql,
         .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
         .sync = RAMET_SYNC_MANUAL,
         .handles = 1,
     };
     choose_weights(world);
-    if (!in_directory && !pushes_late && sim_chance(&world->rng, 15) &&
+    if (!pushes_late && sim_chance(&world->rng, 15) &&
         may(world, SIM_MAY_RESTORE))
         world->backup = TO_COPY;
+    world->rots = sim_chance(&world->rng, 15) && may(world, SIM_MAY_ROT);
     /* Enough of them that what is left is brought by itself. */
     world->usual_env.first_pages =
         sim_page_size() == 512 && sim_chance(&world->rng, 15) ? 340 : 0;
@@ -640,6 +745,7 @@ sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken)
     choose_world(world);
     world->bucket = sim_bucket_new();
     world->store = sim_disk_new("store");
+    sim_store_begin(world->bucket, world->in_directory);
     for (unsigned i = 0; i <= world->machine_count; i++)
         make_machine(world, i);
     for (unsigned i = 0; i < world->server_count; i++) {
@@ -667,6 +773,7 @@ sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken)
     for (unsigned i = 0; i < world->server_count; i++)
         sim_link_free(world->servers[i].link);
     sim_net_end();
+    sim_store_end();
     sim_bucket_free(world->bucket);
     sim_disks_end();
     sim_model_end();

@@ -21,8 +21,8 @@ enum {
     SIM_MAY_KILL_SERVERS = 1 << 5,
     SIM_MAY_RESET = 1 << 6,   /* connections, in the midst of a body */
     SIM_MAY_RESTORE = 1 << 7, /* the store, from a copy */
-    SIM_MAY_ALL = (1 << 8) - 1,
-    SIM_MAY_USUAL = SIM_MAY_ALL & ~SIM_MAY_RESTORE
+    SIM_MAY_ROT = 1 << 8,     /* bits of files and objects */
+    SIM_MAY_ALL = (1 << 9) - 1
 };
 
 struct sim_plan {

@@ -29,6 +29,7 @@ enum sim_role {
     SIM_AUDITS,  /* looks at every LSN */
     SIM_LOOKS,   /* at the newest, for who copies the store */
     SIM_SETTLES, /* brings a replica to the newest */
+    SIM_MENDS,   /* a replica of which pages rotted, by `verify` */
     SIM_SERVES,  /* HTTP; `path` is its cache's folder */
     SIM_READS    /* a database that a reset kept, a plain file at `path` */
 };
@@ -63,7 +64,8 @@ struct sim_env {
     const struct sim_trouble *trouble;  /* its machine's */
     uintptr_t shared_begin, shared_end; /* where files are mapped */
     bool is_to_end;                     /* set by the world: for who serves */
-    bool is_done; /* set by the process: it ended by itself */
+    bool is_done;    /* set by the process: it ended by itself */
+    bool is_damaged; /* as well: it was told so, and could not go on */
     /* Set by it as well, of each handle: one more than what it is at. */
     unsigned doing[SIM_HANDLES_MAX];
 };

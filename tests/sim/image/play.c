@@ -11,6 +11,7 @@
 #include "core/thread.h"
 #include "tests/sim/image/heap.h"
 #include "tests/sim/os.h"
+#include "tests/sim/store.h"
 
 #define OPEN_TRIES 40u
 
@@ -33,6 +34,12 @@ may_happen(enum ramet_rc rc)
         return true;
     case RAMET_EWENTBACK:
         return sim_restores() > 0;
+    case RAMET_ECORRUPT:
+    case RAMET_EVERSION: /* it was the number of the format that rotted */
+    case RAMET_EREFUSED: /* by a server that can't check a commit for it */
+        return sim_place_is_rotten(sim_env->place) || sim_store_is_rotten();
+    case RAMET_EFOREIGN: /* the base's mark, or its identity */
+        return sim_env->role == SIM_MENDS;
     case RAMET_EIO:
     case RAMET_EFULL:
     case RAMET_EAUTH:
@@ -55,6 +62,8 @@ note_code(enum ramet_rc rc)
         sim_count(SIM_COUNT_BUSY);
     else if (rc == RAMET_EWENTBACK)
         sim_count(SIM_COUNT_RESTORES_TOLD);
+    else if (rc == RAMET_ECORRUPT || rc == RAMET_EFOREIGN)
+        sim_count(SIM_COUNT_TOLD_DAMAGED);
 }
 
 void
@@ -279,36 +288,129 @@ look_at_newest(struct sim_handle *h)
     sim_driver()->close(h->file);
 }
 
-/* The replica comes to the remote's newest, with what is its own if that goes. */
+/* It went well, as it must where nothing rotted; false: it is told of damage. */
+static bool
+is_well(const char *call, enum ramet_rc rc, const struct ramet_err *err)
+{
+    if ((rc == RAMET_ECORRUPT || rc == RAMET_EVERSION) &&
+        sim_place_is_rotten(sim_env->place)) {
+        sim_trace("%s: %s", call, err->text);
+        sim_env->is_damaged = true;
+        return false;
+    }
+    must(call, rc, err);
+    return true;
+}
+
+static bool
+runs_well(struct sim_handle *h, enum sim_verb verb)
+{
+    struct ramet_err err = {.text = ""};
+    uint64_t lsn = 0;
+
+    return is_well(sim_verb_name(verb), sim_driver()->verb(h, verb, &lsn, &err),
+                   &err);
+}
+
+/* *out_version SIM_NO_VERSION: the remote lacks a page, as a restore took it. */
+static bool
+reads_well(struct sim_handle *h, uint32_t *out_version)
+{
+    struct ramet_err err = {.text = ""};
+
+    if (!is_well("pin", sim_driver()->pin(h->file, &err), &err))
+        return false;
+    *out_version = sim_read(h, h->file, true);
+    sim_driver()->unpin(h->file);
+    if (*out_version != SIM_NO_VERSION || sim_restores() > 0)
+        return true;
+    if (!sim_place_is_rotten(sim_env->place))
+        sim_fail("a snapshot can't be read, and nothing is wrong any more");
+    sim_env->is_damaged = true;
+    return false;
+}
+
+/* What rotted of the base, and of what is known of it, is brought again. */
+static bool
+mends(struct sim_handle *h)
+{
+    struct ramet_err err = {.text = ""};
+    uint64_t bad = 0;
+    const enum ramet_rc rc = sim_driver()->verb(h, SIM_VERIFY, &bad, &err);
+
+    sim_trace("verify: %s: %llu %s", ramet_rc_name(rc), (unsigned long long)bad,
+              err.text);
+    if (rc != RAMET_OK || bad > 0)
+        sim_env->is_damaged = true;
+    return !sim_env->is_damaged;
+}
+
 static void
-settle(struct sim_handle *h)
+mend(struct sim_handle *h)
+{
+    h->file = sim_open(h, NULL);
+    if (h->file == NULL) {
+        sim_env->is_damaged = true;
+        return;
+    }
+    mends(h);
+    sim_driver()->close(h->file);
+}
+
+/* Its own commits are given up; what nobody else has is kept if it is all here. */
+static bool
+gives_way(struct sim_handle *h, enum ramet_rc why)
+{
+    struct ramet_err err = {.text = ""};
+    uint64_t lsn = 0;
+    enum ramet_rc rc;
+
+    if (why != RAMET_EWENTBACK && !runs_well(h, SIM_HYDRATE))
+        return false;
+    sim_upheaval(sim_env->place, true);
+    rc = sim_driver()->verb(h, SIM_RESET, &lsn, &err);
+    if (rc == RAMET_EWENTBACK)
+        rc = sim_driver()->verb(h, SIM_DISCARD, &lsn, &err);
+    sim_upheaval(sim_env->place, false);
+    return is_well("reset", rc, &err);
+}
+
+static bool
+comes_to_newest(struct sim_handle *h)
 {
     const struct sim_look look = sim_look_begin(sim_env->place);
     struct ramet_err err = {.text = ""};
-    uint64_t lsn;
+    uint64_t lsn = 0;
     uint32_t here;
     enum ramet_rc rc;
 
-    h->file = must_open(h, NULL);
-    here = must_read(h, h->file);
+    if (!reads_well(h, &here))
+        return false;
     if (here != SIM_NO_VERSION)
         sim_look_end(sim_env->place, &look, here, "settling");
     rc = sim_driver()->verb(h, SIM_SYNC, &lsn, &err);
     sim_trace("settling: %s %s", ramet_rc_name(rc), err.text);
     if (rc == RAMET_EDIVERGED || rc == RAMET_ECONFLICT ||
-        (rc == RAMET_EWENTBACK && sim_restores() > 0)) {
-        if (rc != RAMET_EWENTBACK) /* else nobody has what is not here */
-            must_run(h, SIM_HYDRATE);
-        sim_upheaval(sim_env->place, true);
-        rc = sim_driver()->verb(h, SIM_RESET, &lsn, &err);
-        if (rc == RAMET_EWENTBACK)
-            rc = sim_driver()->verb(h, SIM_DISCARD, &lsn, &err);
-        sim_upheaval(sim_env->place, false);
+        (rc == RAMET_EWENTBACK && sim_restores() > 0))
+        return gives_way(h, rc);
+    return is_well("sync", rc, &err);
+}
+
+/* The replica comes to the remote's newest, with what is its own if that goes. */
+static void
+settle(struct sim_handle *h)
+{
+    const bool is_rotten = sim_place_is_rotten(sim_env->place);
+    uint32_t version = 0;
+
+    h->file = is_rotten ? sim_open(h, NULL) : must_open(h, NULL);
+    if (h->file == NULL) {
+        sim_env->is_damaged = true;
+        return;
     }
-    must("sync or reset", rc, &err);
-    must_run(h, SIM_HYDRATE);
-    must_run(h, SIM_CHECKPOINT);
-    if (must_read(h, h->file) == SIM_NO_VERSION)
+    if ((!is_rotten || mends(h)) && comes_to_newest(h) &&
+        runs_well(h, SIM_HYDRATE) && runs_well(h, SIM_CHECKPOINT) &&
+        reads_well(h, &version) && version == SIM_NO_VERSION)
         sim_fail("what is all here can't be read");
     sim_driver()->close(h->file);
 }
@@ -337,6 +439,8 @@ run(struct sim_env *env)
             look_at_newest(&h);
         else if (env->role == SIM_SETTLES)
             settle(&h);
+        else if (env->role == SIM_MENDS)
+            mend(&h);
         else
             sim_sql_read_plain(&h, env->path);
         ramet_free(h.bytes);

@@ -56,6 +56,19 @@ line_encode_one(struct line *f, struct ramet_cid *out_id, struct ramet_buf *out)
     ramet_pageset_done(&change.changed);
 }
 
+void
+line_seal(struct ramet_buf *object)
+{
+    const uint32_t head_length = ramet_get_le32(object->data + 8);
+    const struct ramet_hash body =
+        ramet_hash128(object->data + 308, head_length - 308);
+    struct ramet_hash hash;
+
+    memcpy(object->data + 276, &body, 16);
+    hash = ramet_hash128(object->data, 292);
+    memcpy(object->data + 292, &hash, 16);
+}
+
 enum ramet_rc
 line_append(struct line *f, const struct ramet_buf *object,
             struct ramet_head *out_winner)

@@ -20,6 +20,8 @@ int line_teardown(void **state);
 /* A commit of page 2 on top of the newest, not yet appended. */
 void line_encode_one(struct line *f, struct ramet_cid *out_id,
                      struct ramet_buf *out);
+/* Hashes that fit, of a head that was changed by hand. */
+void line_seal(struct ramet_buf *object);
 enum ramet_rc line_append(struct line *f, const struct ramet_buf *object,
                           struct ramet_head *out_winner);
 uint64_t line_newest_lsn(struct line *f);

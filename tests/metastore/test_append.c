@@ -313,6 +313,53 @@ append__leaves_no_gap_in_a_store_that_went_back(void **state)
     ramet_buf_done(&object);
 }
 
+static bool
+has_commit(struct line *f, uint64_t lsn)
+{
+    char key[RAMET_KEY_MAX];
+    uint64_t size;
+
+    ramet_commit_key(&f->model.volume, lsn, key);
+    return ramet_objstore_size(f->inner, key, &size, NULL) == RAMET_OK;
+}
+
+static void
+append__on_another_base_than_is_there__puts_nothing(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &object);
+    object.data[80] ^= 1;
+    object.data[196] ^= 1; /* the last content commit is the same */
+    line_seal(&object);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(line_append(f, &object, NULL), RAMET_EWENTBACK);
+        assert_false(has_commit(f, 3));
+        model_reopen(&f->model);
+    }
+    ramet_buf_done(&object);
+}
+
+static void
+append__on_a_base_that_cannot_be_looked_at__puts_nothing(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &object);
+    model_reopen(&f->model);
+    ramet_faultstore_arm(f->store, RAMET_FAULT_FAIL, 0, RAMET_EUNREACHABLE);
+    assert_int_equal(line_append(f, &object, NULL), RAMET_EUNREACHABLE);
+    assert_true(ramet_faultstore_fired(f->store));
+    assert_false(has_commit(f, 3));
+    assert_int_equal(line_append(f, &object, NULL), RAMET_OK);
+    assert_true(has_commit(f, 3));
+    ramet_buf_done(&object);
+}
+
 static void
 read__notices_a_head_that_is_not_its_successors_base(void **state)
 {
@@ -418,6 +465,42 @@ read__asks_the_store_where_the_cache_has_another_line(void **state)
     ramet_buf_done(&next);
     ramet_buf_done(&now);
     ramet_buf_done(&lost);
+}
+
+/* What a reader keeps of a commit with its number is not of this one. */
+static void
+read__of_another_commit_of_one_number__is_of_that(void **state)
+{
+    struct line *const f = *state;
+    const uint32_t pgno = 2;
+    struct ramet_buf first, second;
+    struct ramet_located before, after;
+    struct ramet_point at;
+    struct ramet_history *other;
+    struct ramet_cid id;
+
+    f->model.pages_per_frame = 1;
+    line_encode_one(f, &id, &first);
+    f->model.never_inline = true;
+    line_encode_one(f, &id, &second);
+    replace_commit(f, 3, &first);
+    at = *point_at(f->model.history, 3);
+    assert_int_equal(
+        ramet_history_locate(f->model.history, &at, &pgno, 1, &before, NULL),
+        RAMET_OK);
+    replace_commit(f, 3, &second);
+    assert_int_equal(
+        ramet_history_open(f->store, &f->model.volume, NULL, &other, NULL),
+        RAMET_OK);
+    at = *point_at(other, 3);
+    ramet_history_close(other);
+    assert_int_equal(
+        ramet_history_locate(f->model.history, &at, &pgno, 1, &after, NULL),
+        RAMET_OK);
+    assert_int_equal(before.image.extent.kind, RAMET_IN_COMMIT);
+    assert_int_equal(after.image.extent.kind, RAMET_IN_SEGMENT);
+    ramet_buf_done(&second);
+    ramet_buf_done(&first);
 }
 
 static void
@@ -624,6 +707,9 @@ main(void)
         TEST(newest__notices_that_a_commit_is_another),
         TEST(newest__goes_as_it_is_looked_for__is_no_error_but_that),
         TEST(append__leaves_no_gap_in_a_store_that_went_back),
+        TEST(append__on_another_base_than_is_there__puts_nothing),
+        TEST(append__on_a_base_that_cannot_be_looked_at__puts_nothing),
+        TEST(read__of_another_commit_of_one_number__is_of_that),
         TEST(read__notices_a_head_that_is_not_its_successors_base),
         TEST(read__asks_the_store_where_the_cache_has_another_line),
         TEST(append__asks_the_store_where_the_cache_has_another_line),

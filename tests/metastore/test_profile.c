@@ -243,6 +243,35 @@ profile__replaces_the_one_before(void **state)
     assert_int_equal(read.seq, 0);
 }
 
+/* Whole, and under the key of a later one. */
+static void
+profile__with_the_number_of_another_is_none(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_profile again;
+    struct ramet_buf out;
+    struct iovec part;
+    char key[RAMET_KEY_MAX];
+
+    start(f, 1, 100);
+    f->profile.seq = 1;
+    ramet_buf_init(&out, RAMET_PROFILE_OBJECT_MAX);
+    assert_int_equal(ramet_profile_encode(&volume, "web", &f->profile, &out),
+                     RAMET_OK);
+    part = (struct iovec){out.data, out.len};
+    for (uint64_t seq = 1; seq < 3; seq++) {
+        ramet_profile_key(&volume, "web", seq, key);
+        assert_int_equal(ramet_objstore_put(f->store, key, &part, 1, NULL),
+                         RAMET_OK);
+        ramet_profile_init(&again);
+        assert_int_equal(
+            ramet_profile_read(f->store, &volume, "web", &again, NULL),
+            seq == 1 ? RAMET_OK : RAMET_ECORRUPT);
+        ramet_profile_done(&again);
+    }
+    ramet_buf_done(&out);
+}
+
 static void
 damaged_profile__is_overwritten(void **state)
 {
@@ -373,6 +402,7 @@ main(void)
         TEST(start__that_is_much_like_the_last_changes_nothing),
         TEST(profile__has_no_more_pages_than_it_may),
         TEST(profile__replaces_the_one_before),
+        TEST(profile__with_the_number_of_another_is_none),
         TEST(damaged_profile__is_overwritten),
         TEST(last_profile__has_none_after_it_and_can_be_removed),
         TEST(next_profile__is_the_one_after_and_of_one_of_64_names),

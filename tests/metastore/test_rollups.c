@@ -204,6 +204,68 @@ page_cut_off_between_roll_ups__is_known_to_the_tree(void **state)
     ramet_objstore_close(store);
 }
 
+/* A volume whose newest map has no roll-up: all goes into the tree, at once. */
+static void
+tree_model_init(struct model *model, struct ramet_objstore *store)
+{
+    model_init(model, store, 6);
+    model->map_sizes = &tiny;
+    model_reopen(model);
+    model->history->map_sizes.pages_most = 0;
+}
+
+/* Cut to `least`, then grown to `page_count`, with what was cut off left out. */
+static void
+cut_and_grow(struct model *model, uint32_t least, uint32_t page_count)
+{
+    struct model_change change = {
+        .page_size = 512, .least = least, .page_count = page_count};
+
+    ramet_pageset_init(&change.changed);
+    model_commit(model, &change);
+    ramet_pageset_done(&change.changed);
+}
+
+/* Whatever level of the tree the cut falls into: in the midst of a leaf, between two
+ * leaves, where a node is empty then, and where the root is of a lower level. */
+static void
+pages_cut_off__are_zeros_in_the_tree_and_told(void **state)
+{
+    static const struct {
+        uint32_t before, least, after;
+    } cases[] = {
+        {600, 100, 600},     {600, 128, 600},       {600, 1, 600},
+        {600, 599, 600},     {40000, 16400, 40000}, {40000, 16384, 40000},
+        {40000, 30, 40000},  {40000, 30, 60},       {40000, 16000, 16100},
+        {40000, 130, 17000},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ramet_objstore *const store = new_store();
+        struct model model;
+        uint64_t written;
+
+        tree_model_init(&model, store);
+        model_write(&model, 1, 600);
+        cut_and_grow(&model, 600, cases[i].before);
+        model_write(&model, cases[i].before - 20, 21);
+        written = model.lsn;
+        commit_until_mapped(&model, written);
+        cut_and_grow(&model, cases[i].least, cases[i].after);
+        commit_until_mapped(&model, model.lsn);
+        assert_int_equal(rollups_of_newest(&model), 0);
+        cut_and_grow(&model, cases[i].after, cases[i].before + 100);
+        commit_until_mapped(&model, model.lsn);
+        commit_until_mapped(&model, written + 2 * RAMET_MAP_EVERY_COMMITS);
+        model_reopen(&model);
+        model_check_lsn(&model, model.lsn);
+        model_check_changed(&model, written, model.lsn);
+        model_done(&model);
+        ramet_objstore_close(store);
+    }
+}
+
 /* ---- what they cost ------------------------------------------------------- */
 
 /* 10,000 one-row commits at random on 200 MB, and a share of those on 10 GB. */
@@ -480,6 +542,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollups__every_page_at_every_lsn_is_the_models),
         cmocka_unit_test(page_cut_off_between_roll_ups__is_known_to_the_tree),
+        cmocka_unit_test(pages_cut_off__are_zeros_in_the_tree_and_told),
         cmocka_unit_test(maps__of_small_commits__cost_what_changed),
         cmocka_unit_test(cold_read__costs_a_range_more_for_each_roll_up),
         cmocka_unit_test(catching_up__reads_the_roll_ups_that_are_newer),

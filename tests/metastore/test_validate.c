@@ -14,19 +14,6 @@
 /* ---- foreign commits ----------------------------------------------------- */
 
 static void
-seal(struct ramet_buf *object)
-{
-    const uint32_t head_length = ramet_get_le32(object->data + 8);
-    const struct ramet_hash body =
-        ramet_hash128(object->data + 308, head_length - 308);
-    struct ramet_hash hash;
-
-    memcpy(object->data + 276, &body, 16);
-    hash = ramet_hash128(object->data, 292);
-    memcpy(object->data + 292, &hash, 16);
-}
-
-static void
 validate__refuses_what_does_not_fit(void **state)
 {
     struct line *const f = *state;
@@ -66,7 +53,7 @@ validate__refuses_what_does_not_fit(void **state)
             object.data[196] = value;
         if (cases[i].at == 16) /* the map's distance grows with it */
             object.data[29] = value;
-        seal(&object);
+        line_seal(&object);
         rc = ramet_history_validate(f->model.history, object.data, object.len,
                                     NULL);
         if (rc != cases[i].rc)
@@ -124,6 +111,58 @@ validate__looks_at_inline_frames_and_segments(void **state)
     ramet_buf_done(&object);
 }
 
+/* No two commits of a line are of one moment. */
+static void
+validate__refuses_the_time_of_the_predecessor(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_head base;
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &object);
+    assert_int_equal(ramet_history_newest(f->model.history, &base, NULL),
+                     RAMET_OK);
+    for (uint64_t later = 0; later < 2; later++) {
+        ramet_put_le64(object.data + 96, base.time_ms + later);
+        line_seal(&object);
+        assert_int_equal(ramet_history_validate(f->model.history, object.data,
+                                                object.len, NULL),
+                         later == 0 ? RAMET_ECORRUPT : RAMET_OK);
+    }
+    ramet_buf_done(&object);
+}
+
+static void
+validate__looks_at_inline_blocks_of_deltas(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_commit_object commit;
+    struct ramet_err err = {.text = ""};
+    struct ramet_buf object;
+    struct ramet_hash hash;
+    struct ramet_cid id;
+
+    f->model.delta_percent = 100;
+    line_encode_one(f, &id, &object);
+    assert_int_equal(ramet_commit_decode(
+                         object.data, ramet_get_le32(object.data + 8),
+                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
+                     RAMET_OK);
+    assert_true(commit.deltas.extent.is_inline);
+    assert_int_equal(ramet_pageset_count(&commit.deltas.pages), 1);
+    ramet_commit_done(&commit);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_OK);
+    object.data[object.len - 1] ^= 1;
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, &err),
+        RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "block of deltas"));
+    ramet_buf_done(&object);
+}
+
 /* A map of another line lies about in the store; a commit names it. */
 static void
 validate__refuses_the_map_of_another_line(void **state)
@@ -154,7 +193,7 @@ validate__refuses_the_map_of_another_line(void **state)
         memcpy(object.data + 196, &head.hash, 16);
         ramet_put_le64(object.data + 96, head.time_ms + 1);
     }
-    seal(&object);
+    line_seal(&object);
     assert_int_equal(
         ramet_history_validate(f->model.history, object.data, object.len, &err),
         RAMET_ECORRUPT);
@@ -321,7 +360,7 @@ validate__refuses_what_follows_an_end(void **state)
                    (uint16_t)(ramet_get_le16(next.data + 30) + 309));
     memcpy(next.data + 80, end.data + 292, 16);
     ramet_put_le64(next.data + 96, base.time_ms + 5);
-    seal(&next);
+    line_seal(&next);
     assert_int_equal(
         ramet_history_validate(f->model.history, next.data, next.len, NULL),
         RAMET_EWENTBACK);
@@ -338,6 +377,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(validate__refuses_what_does_not_fit),
         TEST(validate__looks_at_inline_frames_and_segments),
+        TEST(validate__refuses_the_time_of_the_predecessor),
+        TEST(validate__looks_at_inline_blocks_of_deltas),
         TEST(validate__refuses_the_map_of_another_line),
         TEST(catalog_delete__leaves_an_end_that_nothing_follows),
         cmocka_unit_test(catalog_delete__of_two_at_once_leaves_one_end),

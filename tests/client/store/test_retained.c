@@ -186,6 +186,34 @@ retained_versions__of_closed_readers__are_packed_away(void **state)
 
 /* ---- what readers see --------------------------------------------------- */
 
+/* No other reader is there, whose pin would keep it. */
+static void
+checkpoint__by_the_reader_itself__keeps_what_it_sees(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(4, 12 * PLACE_PAGE);
+    struct image *const seen = image_copy(image);
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+    uint64_t rng = 4;
+
+    OK(place_commit(writer, image, e));
+    OK(ramet_session_pin(reader, e));
+    for (unsigned i = 0; i < 24; i++) {
+        store_random_bytes(&rng, image->bytes, image->size);
+        OK(place_commit(writer, image, e));
+        OK(ramet_session_checkpoint(reader, true, e));
+        store_expect(reader, seen, __LINE__);
+    }
+    assert_true(long_usage_of(p, "past-").files > 0); /* it was passed */
+    ramet_session_unpin(reader);
+    place_expect(reader, image, __LINE__);
+    ramet_session_close(reader);
+    ramet_session_close(writer);
+    image_unref(seen);
+    image_unref(image);
+}
+
 static void
 readers__passed_at_several_snapshots__see_each_its_own(void **state)
 {
@@ -597,6 +625,7 @@ main(void)
             log__that_outgrows_a_checkpoint__makes_committers_wait_for_it),
         PLACE_TEST(log__with_a_reader_in_the_way__makes_nobody_wait),
         PLACE_TEST(retained_versions__of_closed_readers__are_packed_away),
+        PLACE_TEST(checkpoint__by_the_reader_itself__keeps_what_it_sees),
         PLACE_TEST(readers__passed_at_several_snapshots__see_each_its_own),
         PLACE_TEST(file__shrinks_and_grows__readers_see_what_was),
         PLACE_TEST(pulls__pass_a_reader__each_fetches_at_its_lsn),

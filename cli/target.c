@@ -138,11 +138,8 @@ cli_volume_open(const struct cli_args *args, const char *url,
                         url);
         goto done;
     }
-    rc = ramet_catalog_check(volume.remote->store, false, err);
-    if (rc != RAMET_OK)
-        goto done;
-    rc = ramet_catalog_resolve(volume.remote->store, volume.url.name,
-                               &volume.id, err);
+    rc = ramet_catalog_find(volume.remote->store, volume.url.name, &volume.id,
+                            err);
     if (rc != RAMET_OK)
         goto done;
     rc = ramet_history_open(volume.remote->store, &volume.id, NULL,

@@ -246,6 +246,33 @@ ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
 }
 
 enum ramet_rc
+ramet_catalog_find(struct ramet_objstore *store, const char *name,
+                   struct ramet_vid *out_volume, struct ramet_err *err)
+{
+    struct ramet_err own;
+    struct ramet_id id;
+    enum ramet_rc rc = RAMET_ENOTFOUND;
+
+    assert(name != NULL && out_volume != NULL);
+    if ((store->traits & RAMET_STORE_IS_PAID) != 0 &&
+        !ramet_id_parse(name, &id)) {
+        rc = ramet_catalog_resolve(store, name, out_volume, &own);
+        if (rc == RAMET_OK)
+            return RAMET_OK;
+    }
+    if (rc == RAMET_ENOTFOUND || rc == RAMET_ECORRUPT || rc == RAMET_EVERSION) {
+        const enum ramet_rc looked = ramet_catalog_check(store, false, err);
+
+        if (looked != RAMET_OK)
+            return looked;
+        return ramet_catalog_resolve(store, name, out_volume, err);
+    }
+    if (err != NULL)
+        *err = own;
+    return rc;
+}
+
+enum ramet_rc
 ramet_catalog_name_follows(struct ramet_objstore *store, const char *name,
                            uint64_t seq, struct ramet_err *err)
 {

@@ -31,6 +31,16 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
                       struct ramet_vid *out_volume, struct ramet_err *err);
 
+/*
+ * The same for who has not looked at the store's format. What a name says, and each
+ * object of its volume, bears its own version; so where each request is paid the
+ * format is looked at only where the name, or the id, does not lead to such an object:
+ * then it tells why. As ramet_catalog_check().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_find(struct ramet_objstore *store, const char *name,
+                   struct ramet_vid *out_volume, struct ramet_err *err);
+
 /* The same of a name, and the number under which the store says so. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_newest_name(struct ramet_objstore *store, const char *name,

@@ -125,18 +125,19 @@ static enum ramet_rc
 connect_locked(struct ramet_remote_client *client, bool create_store,
                struct ramet_err *err)
 {
+    const bool is_bucket = client->url.scheme == RAMET_REMOTE_S3;
     struct ramet_remote *remote = NULL;
     enum ramet_rc rc;
 
+    client->makes_store = client->makes_store || (is_bucket && create_store);
     if (client->remote != NULL)
         return RAMET_OK;
-    rc = open_remote(client, create_store, &remote, err);
+    rc = open_remote(client, create_store && !is_bucket, &remote, err);
     if (rc != RAMET_OK)
         return rc;
     assert(remote != NULL);
     ramet_remote_client_adopt(client, remote);
-    client->is_looked_at =
-        client->url.scheme != RAMET_REMOTE_S3 || create_store;
+    client->is_looked_at = !is_bucket;
     return RAMET_OK;
 }
 

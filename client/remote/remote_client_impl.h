@@ -38,6 +38,8 @@ struct ramet_remote_client {
     const char *withheld_why; /* NULL: none is */
     bool s3_configured;
     bool is_looked_at; /* under mutex: it is a store of our format */
+    bool
+        makes_store; /* under mutex: a bucket may become one with the first name */
     uint64_t timeout_ms;
     struct ramet_mutex token_mutex; /* while one is handed over; before mutex */
     struct ramet_meter meter;

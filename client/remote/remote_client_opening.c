@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "client/remote/remote_client_impl.h"
-#include "core/beside.h"
 #include "metastore/profile.h"
 
 /* What opening the volume asks, of whoever is at `name`. */
@@ -63,26 +62,29 @@ open_volume(struct ramet_remote_client *client, struct ramet_err *err)
 /* ---- which volume it is ------------------------------------------------------ */
 
 static bool
-is_format_known(struct ramet_remote_client *client)
+is_format_known(struct ramet_remote_client *client, bool *out_makes_store)
 {
     bool known;
 
     ramet_mutex_lock(&client->mutex);
     known = client->is_looked_at;
+    *out_makes_store = client->makes_store;
     ramet_mutex_unlock(&client->mutex);
     return known;
 }
 
-/* A bucket is not looked at when it is opened, for each look costs; but before a
- * name in it means anything. */
+/* A bucket is not looked at when it is opened, for each look costs; but before
+ * anything is made in it. (Who looks for what is there: ramet_catalog_find().) */
 static enum ramet_rc
 look_at_format(struct ramet_remote_client *client, struct ramet_err *err)
 {
+    bool makes_store;
     enum ramet_rc rc;
 
-    if (is_format_known(client))
+    if (is_format_known(client, &makes_store))
         return RAMET_OK;
-    rc = ramet_catalog_check(ramet_remote_client_store(client), false, err);
+    rc = ramet_catalog_check(ramet_remote_client_store(client), makes_store,
+                             err);
     if (rc != RAMET_OK)
         return rc;
     ramet_mutex_lock(&client->mutex);
@@ -91,22 +93,13 @@ look_at_format(struct ramet_remote_client *client, struct ramet_err *err)
     return RAMET_OK;
 }
 
-static enum ramet_rc
-look_beside(void *ctx, struct ramet_err *err)
-{
-    return look_at_format(ctx, err);
-}
-
-/* What a bucket's format is may be asked while the name is looked up: only what
- * the name means has to wait for it. */
 enum ramet_rc
 ramet_remote_client_resolve(struct ramet_remote_client *client,
                             struct ramet_vid *out_volume, struct ramet_err *err)
 {
-    struct ramet_beside format;
-    struct ramet_vid volume;
-    struct ramet_err own;
-    enum ramet_rc rc, looked;
+    struct ramet_objstore *store;
+    bool makes_store;
+    enum ramet_rc rc;
 
     rc = ramet_remote_client_check_name(client, err);
     if (rc == RAMET_OK)
@@ -115,20 +108,10 @@ ramet_remote_client_resolve(struct ramet_remote_client *client,
         rc = open_volume(client, err);
     if (rc != RAMET_OK)
         return rc;
-    if (!is_format_known(client))
-        ramet_beside_start(&format, "ramet-format", look_beside, client);
-    else
-        format.run = NULL;
-    rc = ramet_catalog_resolve(ramet_remote_client_store(client),
-                               client->url.name, &volume, &own);
-    looked = format.run != NULL ? ramet_beside_end(&format, err) : RAMET_OK;
-    if (looked != RAMET_OK)
-        return looked;
-    if (rc == RAMET_OK)
-        *out_volume = volume;
-    else if (err != NULL)
-        *err = own;
-    return rc;
+    store = ramet_remote_client_store(client);
+    return is_format_known(client, &makes_store)
+               ? ramet_catalog_resolve(store, client->url.name, out_volume, err)
+               : ramet_catalog_find(store, client->url.name, out_volume, err);
 }
 
 enum ramet_rc

@@ -615,6 +615,63 @@ catching_up__where_heads_are_paid_walks_a_map_soon(void **state)
     fixture_close(&f);
 }
 
+/* What the history asks for to bring who stands at `lsn` to the newest commit:
+ * reads, and LISTs times 100; *out_changed pages. */
+static uint64_t
+cost_of_pull(struct fixture *f, uint64_t lsn, uint64_t *out_changed)
+{
+    const struct ramet_point from = *point_at(f->model.history, lsn);
+    struct ramet_history *const history = open_paid(f);
+    struct ramet_store_counts counts;
+    struct ramet_pageset set;
+    struct ramet_point to;
+    struct ramet_head head;
+
+    ramet_pageset_init(&set);
+    ramet_faultstore_reset_counts(f->store);
+    assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+    to = ramet_head_point(&head);
+    assert_int_equal(ramet_history_changed(history, &from, &to, &set, NULL),
+                     RAMET_OK);
+    counts = ramet_faultstore_counts(f->store);
+    *out_changed = ramet_pageset_count(&set);
+    assert_int_equal(all_requests(f), counts.reads + counts.lists);
+    ramet_pageset_done(&set);
+    ramet_history_close(history);
+    return counts.reads + 100 * counts.lists;
+}
+
+/* By a process that begins: of one commit the newest and its head; of ten thousand
+ * the heads since the newest map, 16 at most, and what differs between two maps. */
+static void
+pull__of_one_and_of_ten_thousand_commits_has_its_number(void **state)
+{
+    struct fixture f;
+    uint64_t changed;
+
+    (void)state;
+    fixture_open(&f, true);
+    f.store->traits |= RAMET_STORE_IS_PAID;
+    model_write(&f.model, 1, 2000);
+    write_and_map(&f, 1, false);
+    assert_int_equal(cost_of_pull(&f, 1, &changed), 100 + 1);
+    assert_int_equal(changed, 1);
+    while (f.model.lsn < 10001) {
+        model_write_random(&f.model, 1);
+        assert_int_equal(
+            ramet_history_make_map(f.model.history, f.model.lsn, NULL),
+            RAMET_OK);
+    }
+    assert_int_equal(cost_of_pull(&f, 10000, &changed), 100 + 1);
+    assert_int_equal(changed, 1);
+    /* The newest and its head; the map of LSN 10000, and what it stands on. */
+    assert_int_equal(cost_of_pull(&f, 1, &changed), 100 + 1 + 4);
+    assert_true(changed > 1900);
+    write_and_map(&f, 14, false);
+    assert_true(cost_of_pull(&f, 1, &changed) <= 100 + 16 + 4);
+    fixture_close(&f);
+}
+
 /* Nobody looks for the end of what was made just now; a minute later it is
  * looked for. */
 static void
@@ -674,6 +731,8 @@ main(void)
         cmocka_unit_test(base_of_a_commit__is_proven_once_a_minute),
         cmocka_unit_test(paid_store__has_a_map_at_every_16th_commit),
         cmocka_unit_test(catching_up__where_heads_are_paid_walks_a_map_soon),
+        cmocka_unit_test(
+            pull__of_one_and_of_ten_thousand_commits_has_its_number),
         cmocka_unit_test(first_commit__of_a_new_volume_is_one_put),
     };
 

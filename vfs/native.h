@@ -3,7 +3,7 @@
  *
  * Everything that is no replica is its. We may take its place as the default
  * (ramet_native_take_over()), so its methods are called by what was kept of
- * them, as a VFS of its own that bears the old name.
+ * them, as a VFS of its own under the old name.
  *
  * Layer: vfs.
  */

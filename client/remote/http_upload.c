@@ -4,7 +4,7 @@
  * libcurl wants to be given bytes when it asks; an upload gives them when it
  * has them. So the transfer is paused whenever what it was given is used up,
  * and each write drives it until its bytes are gone, at the least rate that a
- * client bears: how long the writer takes in between is not the server's affair.
+ * client sets: how long the writer takes in between is not the server's affair.
  */
 #include <assert.h>
 #include <string.h>

@@ -13,7 +13,7 @@
 
 static struct ramet_news_feed *feeds; /* under the process lock */
 
-/* ---- feeds --------------------------------------------------------------------------------- */
+/* ---- feeds --------------------------------------------------------------- */
 
 static bool
 is_same_text(const char *a, const char *b)
@@ -146,7 +146,7 @@ ramet_news_feed_leave(struct ramet_news_feed *feed, const void *owner)
         free_feed(feed);
 }
 
-/* ---- following ------------------------------------------------------------------------------- */
+/* ---- following ----------------------------------------------------------- */
 
 /* With the lock held. */
 static enum ramet_rc

@@ -1,6 +1,7 @@
 /*
- * news_feed_subscriptions.c - a subscription for each volume that an owner follows: what was heard
- * of it, as of when, and who is told. By the invariants of news_feed.h.
+ * news_feed_subscriptions.c - a subscription for each volume that an owner
+ * follows: what was heard of it, as of when, and who is told. By the invariants
+ * of news_feed.h.
  */
 #include "client/remote/news_feed_impl.h"
 

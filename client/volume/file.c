@@ -1,7 +1,7 @@
 /*
  * file.c - the transaction interface of file.h: one face for replicas and
- * stateless readers. Opening is in file_open.c, the verbs are in file_sync.c, replicas are
- * made in file_make.c.
+ * stateless readers. Opening is in file_open.c, the verbs are in file_sync.c,
+ * replicas are made in file_make.c.
  *
  * Layer: client.
  */

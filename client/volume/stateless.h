@@ -1,10 +1,12 @@
 /*
  * stateless.h - a read-only snapshot straight from a remote: nothing on disk,
- * pages in bounded memory, which stateless readers of one volume in a process share.
+ * pages in bounded memory, which stateless readers of one volume in a process
+ * share.
  *
- * A stateless reader either stays at one LSN, or follows: each pin then looks whether
- * there is a newer commit, but asks the remote at most once per
- * RAMET_STATELESS_LOOK_MS. While the remote is out of reach it stays where it was.
+ * A stateless reader either stays at one LSN, or follows: each pin then looks
+ * whether there is a newer commit, but asks the remote at most once per
+ * RAMET_STATELESS_LOOK_MS. While the remote is out of reach it stays where it
+ * was.
  *
  * One thread at a time. Layer: client, internal.
  */

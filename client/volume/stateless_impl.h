@@ -1,5 +1,6 @@
 /*
- * stateless_impl.h - what stateless.c (where a stateless reader stands) and stateless_pages.c (its pages) share.
+ * stateless_impl.h - what stateless.c (where a stateless reader stands) and
+ * stateless_pages.c (its pages) share.
  *
  *   (1) `head` is a commit that the remote has, or had until it went another
  *       way, or lsn 0: an empty volume; pages are asked for by its LSN and hash

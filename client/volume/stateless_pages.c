@@ -1,6 +1,6 @@
 /*
- * stateless_pages.c - the pages of a stateless reader: from the client's cache, or brought by the
- * pipeline, which keeps there what it brings.
+ * stateless_pages.c - the pages of a stateless reader: from the client's cache,
+ * or brought by the pipeline, which keeps there what it brings.
  *
  * Layer: client, volume.
  */

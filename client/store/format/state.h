@@ -24,8 +24,8 @@
 #define RAMET_MARK_TOKEN_MAX 0x3ffffu
 
 /*
- * The numbers in the header that the base bore when it was last clean. A native
- * SQLite that idles over it may have them in mind, so they are borne again only
+ * The numbers in the header that the base had when it was last clean. A native
+ * SQLite that idles over it may remember them, so they are shown again only
  * with the same pages, and the same schema: sqliteformat/dbheader.h.
  */
 struct ramet_borne {

@@ -254,7 +254,7 @@ look_for_mark(struct adoption *a, const uint8_t *header, bool *out_is_ours,
             return RAMET_OK;
     }
     return RAMET_FAIL(err, RAMET_EFOREIGN,
-                      "%s bears a replica's mark and is not as it was left: it "
+                      "%s has a replica's mark and is not as it was left: it "
                       "is not a database that could be adopted; put the right "
                       "file back, or 'ramet restore' what the remote has",
                       replica->path);

@@ -529,7 +529,7 @@ ramet_session_discard(struct ramet_session *session)
     session->must_compare = true;
 }
 
-/* ---- settling ------------------------------------------------------------ */
+/* ---- release ------------------------------------------------------------- */
 
 void
 ramet_session_release(struct ramet_session *session)

@@ -1,6 +1,7 @@
 /*
- * frame_files.h - numbered files of frames, open in this process: of the log, of fetched
- * pages, of retained versions. (Files of the log alone: upkeep/log_files.h.)
+ * frame_files.h - numbered files of frames, open in this process: of the log,
+ * of fetched pages, of retained versions. (Files of the log alone:
+ * upkeep/log_files.h.)
  *
  * Layer: client, store/shared.
  */

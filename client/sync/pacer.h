@@ -27,8 +27,8 @@
 
 #include "core/pageset.h"
 
-#define RAMET_PACER_ALLOWANCE (4u << 20)
-#define RAMET_PACER_REGAIN (1u << 20)
+#define RAMET_PACER_ALLOWANCE (1u << 20)
+#define RAMET_PACER_REGAIN (384u << 10)
 #define RAMET_PACER_QUIET_MS 200u
 #define RAMET_PACER_DEFER_MS 10000u
 #define RAMET_PACER_RUNS_MAX 65536u /* of `pushed`: bounds its memory */

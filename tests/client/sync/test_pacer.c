@@ -133,6 +133,42 @@ pacer__stores_a_bulk_load_nearly_once(void **state)
     ramet_pacer_done(&pacer);
 }
 
+/*
+ * A load of 200 MB in six seconds, two fifths of it indexes that are dirty all over
+ * after each commit, as large as they are by then: what goes out early goes out again.
+ */
+static void
+pacer__stores_hardly_more_of_a_load_with_indexes(void **state)
+{
+    enum { COMMITS = 100, TABLE = 300, INDEX = 200 }; /* pages a commit */
+    struct ramet_pacer pacer;
+    struct ramet_pageset pending;
+    uint64_t stored = 0, now = 1000;
+
+    (void)state;
+    ramet_pacer_init(&pacer, INTERVAL);
+    ramet_pageset_init(&pending);
+    for (uint32_t i = 0; i < COMMITS; i++, now += 60) {
+        add(&pending, 1, (i + 1) * INDEX);
+        add(&pending, COMMITS * INDEX + i * TABLE + 1,
+            COMMITS * INDEX + (i + 1) * TABLE);
+        ramet_pacer_commit(&pacer, now);
+        if (ramet_pacer_due(&pacer, now + 55, &pending) == 0) {
+            const uint64_t pages = ramet_pageset_count(&pending);
+
+            stored += pages;
+            ramet_pacer_pushed(&pacer, now + 55, now + 55 + pages / 50,
+                               &pending, pages * 2000, false);
+            ramet_pageset_clear(&pending);
+        }
+    }
+    stored += ramet_pageset_count(&pending);
+    assert_true(stored > COMMITS * (TABLE + INDEX)); /* some did go out early */
+    assert_true(stored * 100 <= (uint64_t)COMMITS * (TABLE + INDEX) * 105);
+    ramet_pageset_done(&pending);
+    ramet_pacer_done(&pacer);
+}
+
 static void
 pacer__gives_up_holding_back_in_the_end(void **state)
 {
@@ -186,6 +222,7 @@ main(void)
         cmocka_unit_test(pacer__leaves_four_times_the_last_push_between),
         cmocka_unit_test(pacer__never_holds_back_a_small_steady_writer),
         cmocka_unit_test(pacer__stores_a_bulk_load_nearly_once),
+        cmocka_unit_test(pacer__stores_hardly_more_of_a_load_with_indexes),
         cmocka_unit_test(pacer__gives_up_holding_back_in_the_end),
         cmocka_unit_test(pacer__bounds_its_memory),
     };

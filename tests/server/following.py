@@ -170,6 +170,26 @@ class Following(unittest.TestCase):
         self.assertEqual(b("PRAGMA integrity_check"), [["ok"]])
         self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
 
+    def test_commits_that_nobody_waits_for_cost_a_follower_no_request(self):
+        a = self.writer(rows=3000, sync="manual")
+        b = Replica(self, self.url)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        b("SELECT ramet_hydrate()")
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") == 1))
+        a("UPDATE t SET v = 'first' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "first")
+        requests, held = b.status("requests"), b.status("cached_pages")
+        for i in range(200):  # past several maps
+            a("UPDATE t SET v = ? WHERE id = ?", "new %d" % i,
+              i * 577 % 3000 + 1)
+            a("SELECT ramet_push()")
+        self.has(b, a, held)
+        self.sees(b, "new 199", 199 * 577 % 3000 + 1)
+        self.assertEqual(b.status("requests"), requests)
+        self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+
     def test_pages_that_are_not_here_cost_a_pull_no_request(self):
         a = self.writer(rows=20000, sync="manual")
         b = Replica(self, self.url)
@@ -364,22 +384,34 @@ class Following(unittest.TestCase):
                 self.sees(b, "told %d" % i)
                 self.assertIsNone(b.status("last_error"))
 
+    def cost_of(self, sql, a):
+        """Requests and bytes of a question by a process that has read the schema."""
+        b = Replica(self, self.url, sync="manual")
+        b("SELECT count(*) FROM sqlite_schema")
+        requests, octets = b.status("requests"), b.status("fetched_bytes")
+        self.assertEqual(b(sql), a(sql))
+        return b.status("requests") - requests, b.status("fetched_bytes") - octets
+
     def test_a_page_with_a_delta_is_read_by_as_many_requests(self):
         a = self.writer(rows=3000, sync="manual")
-
-        def requests_of_a_read():
-            b = Replica(self, self.url, sync="manual")
-            value = b.one("SELECT v FROM t WHERE id = 1500")
-            self.assertEqual(value, a.one("SELECT v FROM t WHERE id = 1500"))
-            return b.status("requests")
-
-        before = requests_of_a_read()
+        point = "SELECT v FROM t WHERE id = 1500"
+        requests, octets = self.cost_of(point, a)
         for i in range(5):
-            a("UPDATE t SET v = ? WHERE id = 1500", "new %d" % i)
+            a("UPDATE t SET v = ? WHERE id % 40 = 20", "new %d" % i)
             a("SELECT ramet_push()")
         self.assertEqual(
             self.server.metric("ramet_commit_delta_bytes_total") > 0, True)
-        self.assertEqual(requests_of_a_read(), before)
+        now_requests, now_octets = self.cost_of(point, a)
+        self.assertEqual(now_requests, requests)
+        self.assertLess(now_octets - octets, 4096)
+
+    def test_a_scan_of_pages_with_deltas_takes_a_tenth_more_bytes(self):
+        a = self.writer(rows=20000, sync="manual")
+        scan = "SELECT count(*), sum(length(v)) FROM t"
+        octets = self.cost_of(scan, a)[1]
+        a("UPDATE t SET v = 'new' || substr(v, 4) WHERE id % 18 = 9")
+        a("SELECT ramet_push()")
+        self.assertLess(self.cost_of(scan, a)[1], 1.1 * octets)
 
 
 if __name__ == "__main__":

@@ -18,23 +18,29 @@ struct findings {
     json_t *damage; /* texts */
     uint64_t checked;
     uint64_t bad;
+    uint64_t deltas; /* pages that were made of them, of a volume */
 };
 
 static int
 report_findings(const struct findings *found, const char *target,
                 const char *what)
 {
-    char checked[CLI_TEXT_SIZE], bad[CLI_TEXT_SIZE];
+    char checked[CLI_TEXT_SIZE], bad[CLI_TEXT_SIZE], made[CLI_TEXT_SIZE];
     const int code = found->bad > 0 ? CLI_DAMAGED : CLI_DONE;
 
     if (found->args->json) {
         const int printed = cli_print_json(json_pack(
-            "{s:s, s:o, s:I, s:I, s:O}", "verb", "verify", "target",
+            "{s:s, s:o, s:I, s:I, s:I, s:O}", "verb", "verify", "target",
             cli_json_text(target), "checked", (json_int_t)found->checked,
-            "damaged", (json_int_t)found->bad, "damage", found->damage));
+            "deltas", (json_int_t)found->deltas, "damaged",
+            (json_int_t)found->bad, "damage", found->damage));
 
         return printed == CLI_DONE ? code : printed;
     }
+    if (!found->args->quiet && found->deltas > 0)
+        printf("%s page%s made of deltas, as their sums say\n",
+               cli_count(made, found->deltas),
+               cli_plural(found->deltas, "", "s"));
     if (!found->args->quiet)
         printf("%s %s%s checked, %s damaged\n",
                cli_count(checked, found->checked), what,
@@ -99,7 +105,8 @@ verify_url(struct findings *found, const char *url)
 
     rc = cli_volume_open(found->args, url, RAMET_NAMED_BY_USER, &volume, &err);
     if (rc == RAMET_OK)
-        rc = ramet_history_verify(volume.history, note, found, &err);
+        rc = ramet_history_verify(volume.history, note, found, &found->deltas,
+                                  &err);
     cli_volume_close(&volume);
     cli_progress_end(found->progress);
     /* Damage was told as it was found; what else went wrong was not. */

@@ -283,12 +283,13 @@ ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
 struct ramet_frame_reader *
 ramet_history_frame_reader(struct ramet_history *history);
 
-/* Check every object of the volume at every LSN against its hash; calls
- * `report` for each finding (text) and each step; RAMET_ECORRUPT if any. */
+/* Check every object of the volume at every LSN against its hash, and make each page
+ * that is stored as a delta: *out_deltas (unless NULL) are how many, all LSNs together.
+ * Calls `report` for each finding (text) and each step; RAMET_ECORRUPT if any. */
 typedef void ramet_verify_report(void *ctx, bool damaged, const char *text,
                                  uint64_t done, uint64_t total);
 RAMET_NODISCARD enum ramet_rc
 ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
-                     void *ctx, struct ramet_err *err);
+                     void *ctx, uint64_t *out_deltas, struct ramet_err *err);
 
 #endif

@@ -24,11 +24,12 @@
 #define MISSING_MAX 1000u
 
 static enum ramet_rc
-ignore_page(void *ctx, uint32_t pgno, const uint8_t *page,
-            struct ramet_err *err)
+count_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
+    struct ramet_verify *const v = ctx;
+
     assert(page != NULL);
-    (void)ctx;
+    v->deltas++;
     (void)pgno;
     (void)page;
     (void)err;
@@ -59,7 +60,7 @@ make_pages(struct ramet_verify *v, const struct ramet_loaded_head *head,
             rc = ramet_verify_note(
                 v,
                 ramet_history_read_pages(v->history, &point, pgnos, count,
-                                         false, ignore_page, NULL, &found),
+                                         false, count_page, v, &found),
                 &found, err);
     } while (rc == RAMET_OK && pgno != 0);
     return rc;
@@ -229,7 +230,7 @@ verify_all(struct ramet_verify *v, struct ramet_err *err)
 
 enum ramet_rc
 ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
-                     void *ctx, struct ramet_err *err)
+                     void *ctx, uint64_t *out_deltas, struct ramet_err *err)
 {
     struct ramet_history *own = NULL;
     struct ramet_verify v;
@@ -243,6 +244,8 @@ ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
     rc = ramet_verify_begin(&v, own, own, report, ctx, err);
     if (rc == RAMET_OK)
         rc = verify_all(&v, err);
+    if (out_deltas != NULL)
+        *out_deltas = v.deltas;
     ramet_verify_done(&v);
     ramet_history_close(own);
     if (rc == RAMET_OK && v.damaged > 0)

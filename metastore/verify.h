@@ -32,6 +32,7 @@ struct ramet_verify {
     void *ctx;
     uint64_t done, total;
     uint64_t damaged;
+    uint64_t deltas; /* pages that were made of one */
     struct ramet_table_cursor cursor;
     struct ramet_hasher *hasher;
     struct ramet_verify_window window;

@@ -407,6 +407,10 @@ for i in range(150):
         self.assertRegex(text, r"\nmap       of LSN \d+: \d roll-ups? \(.*\) "
                                r"over the tree of LSN \d+\n")
         self.assertRegex(text, r"\ndeltas    \d+ of LSN 151, .* of pages\n")
+        deltas = sum(c["delta_pages"] for c in self.json("log", self.url()))
+        self.assertEqual(self.json("verify", self.url())["deltas"], deltas)
+        self.assertRegex(self.ramet("verify", self.url()),
+                         r"^\d[\d,]* pages made of deltas, as their sums say\n")
 
     def test_push__of_a_small_commit_by_who_runs_on_is_one_request(self):
         self.make_database(self.path("large.db"), rows=60000)

@@ -196,7 +196,7 @@ damages(struct fixture *f)
 {
     unsigned count = 0;
     const enum ramet_rc rc =
-        ramet_history_verify(f->model.history, note_damage, &count, NULL);
+        ramet_history_verify(f->model.history, note_damage, &count, NULL, NULL);
 
     assert_int_equal(rc, count > 0 ? RAMET_ECORRUPT : RAMET_OK);
     return count;

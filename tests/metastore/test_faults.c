@@ -118,7 +118,7 @@ read_all(struct model *model, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_history_at_time(history, head.time_ms - 1, &head, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_verify(history, ignore_report, &damaged, err);
+        rc = ramet_history_verify(history, ignore_report, &damaged, NULL, err);
     if (rc == RAMET_OK) {
         rc = ramet_history_commit(history, 3, &commit, err);
         if (rc == RAMET_OK)
@@ -413,16 +413,16 @@ damage_object(struct fixture *f, const char *key, size_t len, size_t step)
         put_back(f->inner, key, bytes, len);
         damaged = 0;
         if (ramet_history_verify(f->model.history, ignore_report, &damaged,
-                                 NULL) != RAMET_ECORRUPT ||
+                                 NULL, NULL) != RAMET_ECORRUPT ||
             damaged == 0)
             fail_msg("%s: a bit at %u went unnoticed", key, (unsigned)at);
         bytes[at] ^= (uint8_t)(1u << at % 8);
     }
     put_back(f->inner, key, bytes, len - 1);
     damaged = 0;
-    assert_int_equal(
-        ramet_history_verify(f->model.history, ignore_report, &damaged, NULL),
-        RAMET_ECORRUPT);
+    assert_int_equal(ramet_history_verify(f->model.history, ignore_report,
+                                          &damaged, NULL, NULL),
+                     RAMET_ECORRUPT);
     put_back(f->inner, key, bytes, len);
     free(bytes);
 }
@@ -447,9 +447,9 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
     assert_int_equal(ramet_history_make_map(f.model.history, f.model.lsn, NULL),
                      RAMET_OK);
     model_write_random(&f.model, 1); /* names the map */
-    assert_int_equal(
-        ramet_history_verify(f.model.history, ignore_report, &damaged, NULL),
-        RAMET_OK);
+    assert_int_equal(ramet_history_verify(f.model.history, ignore_report,
+                                          &damaged, NULL, NULL),
+                     RAMET_OK);
     assert_int_equal(damaged, 0);
     assert_int_equal(
         ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),
@@ -475,7 +475,7 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
         damaged = 0;
         f.store->traits = RAMET_STORE_LISTS_CHEAPLY;
         assert_int_equal(ramet_history_verify(f.model.history, ignore_report,
-                                              &damaged, NULL),
+                                              &damaged, NULL, NULL),
                          RAMET_ECORRUPT);
         put_back(f.inner, keys->key[i], bytes, (size_t)keys->size[i]);
         free(bytes);
@@ -541,8 +541,8 @@ verify__knows_dictionaries_and_own_maps(void **state)
     model_reopen(&f.model);
     model_check_lsn(&f.model, 1);
     model_check_lsn(&f.model, 2);
-    if (ramet_history_verify(f.model.history, ignore_report, &damaged, &err) !=
-        RAMET_OK)
+    if (ramet_history_verify(f.model.history, ignore_report, &damaged, NULL,
+                             &err) != RAMET_OK)
         fail_msg("%s", err.text);
     assert_int_equal(
         ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),

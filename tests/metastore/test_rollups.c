@@ -132,7 +132,7 @@ rollups__every_page_at_every_lsn_is_the_models(void **state)
             model_check_changed(&model, model_random(&model, to + 1), to);
         }
         assert_int_equal(
-            ramet_history_verify(model.history, report, &findings, NULL),
+            ramet_history_verify(model.history, report, &findings, NULL, NULL),
             RAMET_OK);
         assert_int_equal(findings, 0);
         model_done(&model);
@@ -431,7 +431,8 @@ roll_ups__that_find_no_room__go_into_the_tree(void **state)
     for (uint64_t lsn = 1; lsn <= model.lsn; lsn += 10)
         model_check_lsn(&model, lsn);
     assert_int_equal(
-        ramet_history_verify(model.history, report, &findings, NULL), RAMET_OK);
+        ramet_history_verify(model.history, report, &findings, NULL, NULL),
+        RAMET_OK);
     model_done(&model);
     ramet_objstore_close(store);
 }
@@ -496,9 +497,9 @@ roll_up__that_lies__is_found_by_its_hash(void **state)
                                   200, located, NULL);
         assert_true(rc == RAMET_OK || rc == RAMET_ECORRUPT);
         refused += rc == RAMET_ECORRUPT;
-        assert_int_equal(
-            ramet_history_verify(c.model.history, report, &findings, NULL),
-            RAMET_ECORRUPT);
+        assert_int_equal(ramet_history_verify(c.model.history, report,
+                                              &findings, NULL, NULL),
+                         RAMET_ECORRUPT);
     }
     assert_true(refused > 0);
     free(bytes);
@@ -531,7 +532,7 @@ roll_ups__made_twice__do_no_harm(void **state)
     for (uint64_t lsn = 1; lsn <= c.model.lsn; lsn += 23)
         model_check_lsn(&c.model, lsn);
     assert_int_equal(
-        ramet_history_verify(c.model.history, report, &findings, NULL),
+        ramet_history_verify(c.model.history, report, &findings, NULL, NULL),
         RAMET_OK);
     counted_done(&c);
 }

@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "core/thread.h"
 #include "metastore/catalog.h"
+#include "metastore/name_object.h"
 #include "tests/support/faultstore.h"
 
 static int
@@ -45,6 +46,26 @@ put_text(struct ramet_objstore *store, const char *key, const char *text)
     const struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
 
     assert_int_equal(ramet_objstore_put(store, key, &part, 1, NULL), RAMET_OK);
+}
+
+/* docs/format.md, "Names". */
+static void
+name_object__has_the_vector(void **state)
+{
+    static const uint8_t vector[RAMET_NAME_OBJECT_SIZE] = {
+        0x52, 0x41, 0x4d, 0x54, 0x4e, 0x41, 0x4d, 0x01, 0x02, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+        0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x91, 0x5e, 0x95, 0xdd,
+        0xaa, 0xd4, 0xe2, 0x22, 0xf5, 0x3a, 0xb9, 0x4e, 0xbc, 0x9c, 0xd1, 0x96};
+    const struct ramet_vid volume = vid(0x11);
+    uint8_t out[RAMET_NAME_OBJECT_SIZE];
+    char key[RAMET_KEY_MAX];
+
+    (void)state;
+    ramet_name_key("app", 2, key);
+    assert_string_equal(key, "names/app/fffffffffffffffd");
+    ramet_name_encode("app", 2, &volume, out);
+    assert_memory_equal(out, vector, sizeof(out));
 }
 
 static void
@@ -528,6 +549,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(name_object__has_the_vector),
         cmocka_unit_test(name_valid__knows_names),
         cmocka_unit_test_setup_teardown(
             name__that_is_given_while_it_is_looked_for_is_found, setup,

@@ -130,6 +130,37 @@ node_encode__gives_the_vectors(void **state)
     ramet_buf_done(&out);
 }
 
+/* Header and trailer around the leaf. */
+static void
+map_object__has_the_vector(void **state)
+{
+    static const uint8_t vector[] = {
+        0x52, 0x41, 0x4d, 0x54, 0x4d, 0x41, 0x50, 0x02, 0x11, 0x11, 0x11,
+        0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+        0x11, 0x11, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* the trailer */
+        0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44,
+        0x44, 0x44, 0x44, 0x44, 0x44, 0x28, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x9c, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x71,
+        0xbf, 0x3c, 0x86, 0x88, 0x76, 0x3a, 0xc4, 0x57, 0x37, 0xe6, 0xfd,
+        0xd2, 0x56, 0x6a, 0xdd, 0xd5, 0xe9, 0x35, 0x15, 0xc9, 0x95, 0x70,
+        0x85, 0x8b, 0x6f, 0xd1, 0x36, 0x05, 0x0c, 0x86, 0x97};
+    struct ramet_map_trailer trailer = {
+        .root = {.offset_bytes = RAMET_MAP_HEADER_SIZE,
+                 .length_bytes = sizeof(leaf_vector),
+                 .hash = ramet_hash128(leaf_vector, sizeof(leaf_vector))}};
+    uint8_t out[RAMET_MAP_HEADER_SIZE + RAMET_MAP_TRAILER_SIZE];
+    struct ramet_vid vid;
+
+    (void)state;
+    fill(&vid, 0x11, sizeof(vid));
+    fill(&trailer.commit_hash, 0x44, sizeof(trailer.commit_hash));
+    ramet_map_header_encode(&vid, 9, out);
+    ramet_map_trailer_encode(out, &trailer, out + RAMET_MAP_HEADER_SIZE);
+    assert_int_equal(sizeof(vector), sizeof(out));
+    assert_memory_equal(out, vector, sizeof(out));
+}
+
 static void
 check_same(const struct ramet_located *a, const struct ramet_located *b)
 {
@@ -499,6 +530,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(node_encode__gives_the_vectors),
+        cmocka_unit_test(map_object__has_the_vector),
         cmocka_unit_test(leaf_decode__beyond_the_last_page_is_refused),
         cmocka_unit_test(node_decode__takes_the_vectors_apart),
         cmocka_unit_test(node_decode__refuses_another_place_in_the_tree),

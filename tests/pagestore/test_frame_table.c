@@ -9,6 +9,7 @@
 
 #include "core/alloc.h"
 #include "pagestore/segment.h"
+#include "pagestore/segment_header.h"
 
 #define H16(b) b, b, b, b, b, b, b, b, b, b, b, b, b, b, b, b
 
@@ -76,6 +77,23 @@ assert_frames_equal(const struct ramet_frame *a, const struct ramet_frame *b)
     assert_int_equal(a->extent.length_bytes, b->extent.length_bytes);
     assert_int_equal(a->extent.hash_algo, b->extent.hash_algo);
     assert_true(ramet_hash_equal(&a->extent.hash, &b->extent.hash));
+}
+
+/* docs/format.md, "Segments". */
+static void
+header_put__gives_the_vector(void **state)
+{
+    static const uint8_t header[RAMET_SEGMENT_HEADER_SIZE] = {
+        0x52, 0x41, 0x4d, 0x54, 0x53, 0x45, 0x47, 0x01, 0x22, 0x22, 0x22,
+        0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22,
+        0x22, 0x22, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+    uint8_t out[RAMET_SEGMENT_HEADER_SIZE];
+    struct ramet_sid id;
+
+    (void)state;
+    memset(&id, 0x22, sizeof(id));
+    ramet_segment_header_put(out, &id, 4096);
+    assert_memory_equal(out, header, sizeof(out));
 }
 
 static void
@@ -457,6 +475,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(header_put__gives_the_vector),
         cmocka_unit_test(encode__gives_the_vector),
         cmocka_unit_test(decode__reads_the_vector),
         cmocka_unit_test(decode__adds_where_the_object_begins),

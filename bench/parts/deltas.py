@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 import urllib.request
 
 import common
@@ -147,25 +146,38 @@ def bench(work, base, rounds):
             theirs.end()
 
 
-def bench_each(work, base, commits):
-    """Many commits of one row, each pushed: bytes a commit, maps and all. Without
-    `base` on what is there as each.db."""
-    ours = Ours(work, base, "each")
+def each(work, base, commits, *params):
+    """Without `base` on what is there as each.db."""
+    ours = Ours(work, base, "each", *params)
     try:
         pages = os.path.getsize(ours.db) // 4096
-        began = time.monotonic()
-        stored, wire, _ = ours.run("each", commits, 1)
-        print("%s one-row commits on %s pages, each pushed: %d bytes stored and %d "
-              "on the wire a commit, %.1f ms" %
-              ("{:,}".format(commits), "{:,}".format(pages), stored / commits,
-               wire / commits, 1e3 * (time.monotonic() - began) / commits),
+        stored, wire = common.stored_bytes(ours.store), ours.received()
+        words = ["each", ours.db, "--count", commits, "--extension",
+                 common.EXTENSION]
+        for param in ("sync=manual", *params):
+            words += ["--param", param]
+        done = common.timed(common.PYTHON, WORKLOAD, *words)
+        print("%s one-row commits on %s pages, each pushed%s: %d bytes stored and "
+              "%d on the wire a commit, %.1f ms, %d us of CPU" %
+              ("{:,}".format(commits), "{:,}".format(pages),
+               ", ".join(("",) + params),
+               (common.stored_bytes(ours.store) - stored) / commits,
+               (ours.received() - wire) / commits,
+               1e3 * done.seconds / commits, 1e6 * done.cpu_seconds / commits),
               flush=True)
     finally:
         ours.end()
+
+
+def bench_each(work, base, commits):
+    """Many commits of one row by one process, each pushed: bytes a commit, maps and
+    all, and CPU; a tenth of them in whole pages."""
+    each(work, base, commits)
+    each(work, base, commits // 10, "bases_limit=0")
 
 
 def bench_long(work, rows, commits):
     """The same on 10 GB."""
     workload("wide", os.path.join(work, "each.db"), "--rows", rows,
              "--synchronous", "OFF", "--journal", "off")
-    bench_each(work, None, commits)
+    each(work, None, commits)

@@ -222,6 +222,8 @@ ramet_read_varint(struct ramet_reader *in)
     const size_t left = ramet_reader_left(in);
     uint64_t v = 0;
 
+    if (left > 0 && in->data[in->pos] < 0x80) /* most are */
+        return in->data[in->pos++];
     for (size_t i = 0; i < left && i < RAMET_VARINT_MAX; i++) {
         const uint8_t byte = in->data[in->pos + i];
 

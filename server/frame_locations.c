@@ -18,6 +18,7 @@ struct entry {
     uint64_t lsn;  /* 0: empty */
     uint64_t line; /* tells commits of one LSN apart: from the hash */
     struct ramet_sid segment;
+    struct ramet_hash hash; /* of the bytes there */
     uint64_t place_lsn;
     uint64_t offset_bytes;
     uint32_t length_bytes;
@@ -25,6 +26,7 @@ struct entry {
     uint32_t first_pgno;
     uint8_t kind;
     uint8_t page_count;
+    uint8_t hash_algo;
 };
 
 struct ramet_frame_locations {
@@ -131,6 +133,8 @@ ramet_frame_locations_put(struct ramet_frame_locations *locations,
             .length_bytes = extent->length_bytes,
             .pgno = pgno,
             .first_pgno = frame->first_pgno,
+            .hash = extent->hash,
+            .hash_algo = extent->hash_algo,
             .kind = (uint8_t)extent->kind,
             .page_count = (uint8_t)frame->page_count,
         };
@@ -159,6 +163,8 @@ ramet_frame_locations_get(struct ramet_frame_locations *locations,
         out_frame->extent.lsn = e->place_lsn;
         out_frame->extent.offset_bytes = e->offset_bytes;
         out_frame->extent.length_bytes = e->length_bytes;
+        out_frame->extent.hash = e->hash;
+        out_frame->extent.hash_algo = e->hash_algo;
         out_frame->first_pgno = e->first_pgno;
         out_frame->page_count = e->page_count;
         found = true;

@@ -2,7 +2,7 @@
  * frame_locations.h - where pages lie, as found lately: (volume, LSN, hash, page)
  * -> place.
  *
- * What history finds out by reading heads and nodes is kept here in 80 bytes,
+ * What history finds out by reading heads and nodes is kept here in 96 bytes,
  * so that an event thread can answer a warm page read without waiting for
  * anything. A fixed table; a newer entry takes an older one's place.
  *
@@ -23,8 +23,8 @@ void ramet_frame_locations_put(struct ramet_frame_locations *locations,
                                const struct ramet_vid *volume,
                                const struct ramet_point *at, uint32_t pgno,
                                const struct ramet_frame *frame);
-/* False: not known. out_frame has volume, kind, segment, lsn, offset, length
- * and page count (0: a page of zeros), the rest is zero. */
+/* False: not known. out_frame has volume, kind, segment, lsn, offset, length,
+ * hash and page count (0: a page of zeros), the rest is zero. */
 bool ramet_frame_locations_get(struct ramet_frame_locations *locations,
                                const struct ramet_vid *volume,
                                const struct ramet_point *at, uint32_t pgno,

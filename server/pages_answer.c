@@ -351,6 +351,29 @@ is_right(const struct range *range, const uint8_t *bytes, size_t len)
     return ramet_hash_equal(&hash, &range->hash);
 }
 
+/* Part of a range. What a cache has wrong is read from the store: invariant (4). */
+static enum ramet_rc
+read_range(const struct ramet_answer *answer, const struct range *range,
+           uint8_t *to, size_t len, struct ramet_err *err)
+{
+    struct ramet_server *const server = answer->server;
+    const uint64_t offset = range->object.offset + answer->copied;
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_range_key(&range->object, key);
+    rc = ramet_objstore_read_full(server->store, key, offset, to, len, err);
+    if (rc != RAMET_OK || is_right(range, to, len))
+        return rc;
+    ramet_cache_forget(server->cache, ramet_open_volume_id(answer->vol));
+    rc = ramet_objstore_read_full(server->store, key, offset, to, len, err);
+    if (rc != RAMET_OK || is_right(range, to, len))
+        return rc;
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: wrong checksum of the %zu bytes at %" PRIu64, key,
+                      len, offset);
+}
+
 /* Begin or go on with a range; false: it is for the next piece. */
 static enum ramet_rc
 copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
@@ -359,7 +382,6 @@ copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
     const struct range *range = &answer->ranges[answer->range_next];
     const struct ramet_vid *volume = ramet_open_volume_id(answer->vol);
     const uint32_t left = range->length - answer->copied;
-    char key[RAMET_KEY_MAX];
     uint8_t *to;
     size_t len;
 
@@ -376,18 +398,11 @@ copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
     to = ramet_buf_extend(out, len);
     if (to == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
-    ramet_range_key(&range->object, key);
     if (len > 0) {
-        const enum ramet_rc rc = ramet_objstore_read_full(
-            answer->server->store, key, range->object.offset + answer->copied,
-            to, len, err);
+        const enum ramet_rc rc = read_range(answer, range, to, len, err);
 
         if (rc != RAMET_OK)
             return rc;
-        if (!is_right(range, to, len)) /* invariant (4) */
-            return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "%s: wrong checksum of the %zu bytes at %" PRIu64,
-                              key, len, range->object.offset);
     }
     answer->copied += (uint32_t)len;
     if (answer->copied < range->length)

@@ -44,6 +44,9 @@ struct sim_place {
     uint32_t attested; /* a later record says that it was synced: (7) */
     bool is_rotten, has_rotten_log; /* (7) */
     bool has_let_go;
+    bool has_other;     /* (8) */
+    bool has_parted;    /* the other one may tell of what a reset gave up */
+    uint32_t both;      /* the last that was acknowledged there */
     uint32_t synced;    /* is here whatever happens */
     uint64_t upheavals; /* begun and ended */
     unsigned under_way; /* of them, and whose they are */
@@ -93,11 +96,12 @@ sim_model_end(void)
 }
 
 struct sim_place *
-sim_place_new(const char *name)
+sim_place_new(const char *name, bool has_other)
 {
     struct sim_place *const place = &model.places[model.place_count++];
 
     snprintf(place->name, sizeof(place->name), "%s", name);
+    place->has_other = has_other;
     return place;
 }
 
@@ -272,6 +276,12 @@ sim_version_stamp(uint32_t version, uint32_t pgno)
     return pgno <= v->page_count ? v->stamps[pgno - 1] : 0;
 }
 
+uint32_t
+sim_version_parent(uint32_t version)
+{
+    return version_at(version)->parent;
+}
+
 void
 sim_version_is(uint32_t version, enum sim_state state)
 {
@@ -328,6 +338,8 @@ sim_look_begin(const struct sim_place *place)
 {
     return (struct sim_look){
         .floor = place->under_way > 0 ? 0 : place->floor,
+        .both = place->under_way > 0 ? 0 : place->both,
+        .has_parted = place->has_parted,
         .upheavals = place->upheavals,
         .restores = model.restores,
     };
@@ -358,19 +370,46 @@ sim_look_end(struct sim_place *place, const struct sim_look *look,
 }
 
 void
-sim_acknowledged(struct sim_place *place, uint32_t version, bool synced)
+sim_acknowledged(struct sim_place *place, const struct sim_look *look,
+                 uint32_t version, bool synced)
 {
     struct version *const v = version_at(version);
 
     v->was_acknowledged = true;
-    if (place->under_way > 0 || place->has_rotten_log)
+    /* A reset that passed may have given it up, and kept it. */
+    if (place->upheavals != look->upheavals || place->under_way > 0 ||
+        place->has_rotten_log)
         return;
     if (sim_comes_from(version, place->floor))
         place->floor = version;
+    if (place->has_other && sim_comes_from(version, place->both)) {
+        place->both = version;
+        place->has_parted = false;
+    }
     if (version != place->synced && sim_comes_from(version, place->synced))
         place->attested = place->synced;
     if (synced)
         place->synced = version;
+}
+
+/* (8): whoever pins the first one later sees what the second one had, and the second
+ * one has what was seen of both before. */
+void
+sim_other_seen(const struct sim_place *place, const struct sim_look *look,
+               uint32_t other, uint32_t version, const char *who)
+{
+    if (other != 0)
+        check_visible(other, who);
+    if (place->upheavals != look->upheavals || place->under_way > 0 ||
+        look->has_parted || sim_place_is_rotten(place))
+        return;
+    if (!sim_comes_from(version, other))
+        sim_fail("%s: sees version %u on %s, and the database beside it has %u",
+                 who, version, place->name, other);
+    if (look->both != 0 && !sim_comes_from(other, look->both))
+        sim_fail("%s: the database beside that on %s has version %u, and had "
+                 "%u",
+                 who, place->name, other, look->both);
 }
 
 /* One upheaval of that process is over; false: there is none. */
@@ -392,7 +431,8 @@ sim_upheaval(struct sim_place *place, bool begins)
     const struct sim_process *const process = sim_process_of_caller();
 
     place->floor = 0;
-    place->synced = place->attested = 0;
+    place->synced = place->attested = place->both = 0;
+    place->has_parted = true;
     if (!begins) {
         end_upheaval(place, process);
         return;
@@ -575,7 +615,7 @@ static void
 fall_to(struct sim_place *place, uint32_t version)
 {
     place->upheavals++;
-    place->floor = version;
+    place->floor = place->both = version;
     place->attested = 0;
     for (uint32_t i = 1; i < model.count; i++) {
         struct version *const v = &model.versions[i];
@@ -615,6 +655,7 @@ sim_place_given_up(struct sim_place *place)
     const bool has_rotted = place->is_rotten;
 
     place->is_rotten = place->has_rotten_log = place->has_let_go = false;
+    place->has_parted = true;
     if (has_rotted) {
         place->synced = 0;
         fall_to(place, 0);

@@ -25,6 +25,8 @@
  *       what nobody else has may be lost with a replica that is given up for it.
  *       Of the log's end that may be gone as if it had never been written of which
  *       no later record says that it was synced
+ *   (8) of two databases that one transaction writes neither shows it without the
+ *       other
  *
  * The model costs no simulated time: nothing here yields.
  */
@@ -54,13 +56,16 @@ enum sim_state {
 /* What a reader knew when it began to look. */
 struct sim_look {
     uint32_t floor;
+    uint32_t both;   /* was acknowledged in both databases */
+    bool has_parted; /* one of them may be of before a reset */
     uint64_t upheavals;
     unsigned restores;
 };
 
 void sim_model_begin(uint32_t page_size, bool is_database);
 void sim_model_end(void);
-struct sim_place *sim_place_new(const char *name);
+/* `has_other`: each transaction there writes a database beside it, too. */
+struct sim_place *sim_place_new(const char *name, bool has_other);
 
 /* ---- what is done -------------------------------------------------------------- */
 
@@ -92,6 +97,8 @@ SIM_API void sim_version_resize(uint32_t version, uint32_t page_count);
 SIM_API uint32_t sim_version_pages(uint32_t version);
 /* Which version wrote that page of it; 0: none, or there is no such page. */
 SIM_API uint32_t sim_version_stamp(uint32_t version, uint32_t pgno);
+/* The one that it was made of; 0: the empty volume. */
+SIM_API uint32_t sim_version_parent(uint32_t version);
 SIM_API void sim_version_is(uint32_t version, enum sim_state state);
 /* Is `old` the version or one that it comes from? */
 SIM_API bool sim_comes_from(uint32_t version, uint32_t old);
@@ -103,9 +110,16 @@ SIM_API void sim_visible(uint32_t version, const char *who);
 SIM_API struct sim_look sim_look_begin(const struct sim_place *place);
 SIM_API void sim_look_end(struct sim_place *place, const struct sim_look *look,
                           uint32_t version, const char *who);
-/* Acknowledged here; `synced`: it outlives the power, with all before it. */
+/* Acknowledged here, by a commit that began with the look; `synced`: it outlives the
+ * power, with all before it. */
 SIM_API void
-sim_acknowledged(struct sim_place *place, uint32_t version, bool synced);
+sim_acknowledged(struct sim_place *place, const struct sim_look *look,
+                 uint32_t version, bool synced);
+/* The database beside it that each transaction writes, too, says that `other` was
+ * its last one; it was pinned before the place's, which was `version` then. */
+SIM_API void
+sim_other_seen(const struct sim_place *place, const struct sim_look *look,
+               uint32_t other, uint32_t version, const char *who);
 /* A reset begins, ends; what was here may be gone. */
 SIM_API void sim_upheaval(struct sim_place *place, bool begins);
 /* A plain file that a reset left: false where it is no whole version. */

@@ -61,7 +61,8 @@ struct world {
     struct sim_env usual_env;
     unsigned begun; /* processes so far */
     enum { NEVER, TO_COPY, COPIED, RESTORED } backup;
-    bool rots; /* bits may, in this schedule */
+    bool rots;      /* bits may, in this schedule */
+    bool has_other; /* each replica of SQL has a database beside it */
 };
 
 static const struct sim_plan *played;
@@ -106,7 +107,7 @@ make_machine(struct world *world, unsigned number)
     snprintf(name, sizeof(name), "m%u", number);
     m->disk = sim_disk_new(name);
     m->link = sim_link_new(world->bucket, &m->weather, sim_random(&world->rng));
-    m->place = sim_place_new(name);
+    m->place = sim_place_new(name, world->has_other);
     m->path = paths[number];
 }
 
@@ -212,6 +213,18 @@ choose_weights(struct world *world)
         weights[SIM_DOES_PUSH] = weights[SIM_DOES_PULL] = 1;
 }
 
+/* Of a machine's replica; NULL: it has none, as who audits, and what is no replica. */
+static const char *
+other_of(const struct world *world, const struct machine *m)
+{
+    static const char *const others[MACHINES_MAX] = {
+        "/m0/other.db", "/m1/other.db", "/m2/other.db"};
+    const size_t number = (size_t)(m - world->machines);
+
+    return world->has_other && number < world->machine_count ? others[number]
+                                                             : NULL;
+}
+
 static struct sim_process *
 start(struct world *world, struct machine *m, enum sim_role role)
 {
@@ -224,12 +237,15 @@ start(struct world *world, struct machine *m, enum sim_role role)
     env.bucket = m->link;
     env.weather = &m->weather;
     env.seed = sim_random(&world->rng);
+    if (role == SIM_PLAYS || role == SIM_SETS_UP || role == SIM_SETTLES)
+        env.other = other_of(world, m);
     if (role == SIM_PLAYS) {
         static const enum ramet_sync_mode modes[] = {
             RAMET_SYNC_MANUAL, RAMET_SYNC_MANUAL, RAMET_SYNC_AUTO,
             RAMET_SYNC_COMMIT};
 
-        env.sync = modes[sim_below(&world->rng, 4)];
+        /* Two remotes can't commit as one. */
+        env.sync = modes[sim_below(&world->rng, world->has_other ? 3 : 4)];
         env.handles = choose(world, 1, 3, world->plan->handles_max);
         env.steps = choose(world, 3, 14, world->plan->steps_max);
         env.cache_limit = sim_chance(&world->rng, 20)
@@ -697,11 +713,13 @@ choose_world(struct world *world)
                : world->in_directory ? "file://" SIM_STORE_DIR "/vol"
                                      : "s3://bucket/vol",
         .is_sql = is_sql,
+        .keeps_books = is_sql && sim_chance(&world->rng, 50),
         .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
         .sync = RAMET_SYNC_MANUAL,
         .handles = 1,
     };
     choose_weights(world);
+    world->has_other = is_sql && sim_chance(&world->rng, 25);
     if (!pushes_late && sim_chance(&world->rng, 15) &&
         may(world, SIM_MAY_RESTORE))
         world->backup = TO_COPY;

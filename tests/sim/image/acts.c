@@ -181,6 +181,7 @@ commit(struct sim_handle *h, uint32_t version)
 {
     const bool syncs =
         sim_env->sync == RAMET_SYNC_COMMIT || !sim_chance(&h->rng, 20);
+    const struct sim_look look = sim_look_begin(sim_env->place);
     const unsigned restores = sim_restores();
     struct ramet_err err = {.text = ""};
     enum ramet_rc rc;
@@ -194,7 +195,7 @@ commit(struct sim_handle *h, uint32_t version)
         sim_moment(FAILURE_PERCENT);
         return;
     }
-    sim_acknowledged(sim_env->place, version, syncs);
+    sim_acknowledged(sim_env->place, &look, version, syncs);
     if (sim_env->sync == RAMET_SYNC_COMMIT && restores == sim_restores())
         sim_durable(version, h->name);
     sim_trace("commits version %u%s", version, syncs ? "" : ", not synced");

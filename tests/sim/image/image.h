@@ -49,7 +49,10 @@ struct sim_env {
     const char *store;                 /* of a server */
     const struct sim_weather *weather; /* between it and servers */
     bool is_sql;                       /* by the VFS, else by pages */
-    bool pushes_late; /* the volume comes into being while others play */
+    bool keeps_books;  /* by SQL: a bank, and a list of versions */
+    const char *other; /* a database that is attached, and written in each
+                          transaction; NULL: none */
+    bool pushes_late;  /* the volume comes into being while others play */
     enum ramet_volume_kind kind;
     enum ramet_sync_mode sync;
     unsigned handles;

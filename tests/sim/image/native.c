@@ -18,6 +18,8 @@
 struct native {
     sqlite3_file base;
     int fd;
+    bool is_named; /* or its name is synced with the next sync */
+    char name[100];
 };
 
 static const struct ramet_os *
@@ -69,13 +71,37 @@ file_truncate(sqlite3_file *file, sqlite3_int64 size)
                : SQLITE_IOERR_TRUNCATE;
 }
 
+/* The folder that the name is in. */
+static bool
+sync_folder(const char *name)
+{
+    char folder[100];
+    const char *const slash = strrchr(name, '/');
+    int fd;
+    bool is_synced;
+
+    snprintf(folder, sizeof(folder), "%.*s",
+             slash == NULL || slash == name ? 1 : (int)(slash - name), name);
+    fd = os()->open(os()->ctx, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return false;
+    is_synced = os()->sync(os()->ctx, fd) == 0;
+    os()->close(os()->ctx, fd);
+    return is_synced;
+}
+
+/* With the name of a journal that is new, as SQLite's own does it. */
 static int
 file_sync(sqlite3_file *file, int flags)
 {
+    struct native *const native = (struct native *)file;
+
     (void)flags;
-    return os()->sync(os()->ctx, ((struct native *)file)->fd) == 0
-               ? SQLITE_OK
-               : SQLITE_IOERR_FSYNC;
+    if (os()->sync(os()->ctx, native->fd) != 0)
+        return SQLITE_IOERR_FSYNC;
+    if (!native->is_named && sync_folder(native->name))
+        native->is_named = true;
+    return SQLITE_OK;
 }
 
 static int
@@ -179,6 +205,10 @@ native_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
         return SQLITE_CANTOPEN;
     if ((flags & SQLITE_OPEN_DELETEONCLOSE) != 0)
         os()->unlink(os()->ctx, AT_FDCWD, name, false);
+    native->is_named =
+        (flags & SQLITE_OPEN_CREATE) == 0 ||
+        (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL)) == 0;
+    snprintf(native->name, sizeof(native->name), "%s", name);
     file->pMethods = &file_methods;
     if (out_flags != NULL)
         *out_flags = flags;
@@ -191,10 +221,11 @@ native_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
     const int result = os()->unlink(os()->ctx, AT_FDCWD, name, false);
 
     (void)vfs;
-    (void)sync_directory;
-    return result == 0         ? SQLITE_OK
-           : result == -ENOENT ? SQLITE_IOERR_DELETE_NOENT
-                               : SQLITE_IOERR_DELETE;
+    if (result != 0)
+        return result == -ENOENT ? SQLITE_IOERR_DELETE_NOENT
+                                 : SQLITE_IOERR_DELETE;
+    return sync_directory == 0 || sync_folder(name) ? SQLITE_OK
+                                                    : SQLITE_IOERR_DIR_FSYNC;
 }
 
 static int

@@ -3,7 +3,11 @@
  *
  * The "pages" of the model are rows: row k of a version has the bytes of page k,
  * and row 1 tells the version. An index follows the rows, and a table comes and
- * goes with what row 2 was last written by.
+ * goes with what row 2 was last written by. Besides, some keep books, as others test
+ * databases by: a bank, whose balances come to the same sum in each snapshot, and a
+ * list to which each transaction appends its version, so that it is the line of those
+ * that the snapshot comes from; and some write a second database, attached, in each
+ * transaction.
  */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -15,6 +19,8 @@
 #include "tests/sim/image/play.h"
 
 #define BUSY_MS 150
+#define ACCOUNTS 8u
+#define BALANCE 100u
 
 int sqlite3_ramet_init(sqlite3 *connection, char **out_error,
                        const sqlite3_api_routines *api);
@@ -115,6 +121,19 @@ refused(sqlite3 *db, int code, struct ramet_err *err)
     return RAMET_FAIL(err, rc, "%s (%d)", text, code);
 }
 
+/* A replica that was never bound to a remote. */
+static enum ramet_rc
+attach(sqlite3 *db, struct ramet_err *err)
+{
+    char sql[120];
+    int code;
+
+    snprintf(sql, sizeof(sql), "ATTACH 'file:%s?vfs=ramet' AS other",
+             sim_env->other);
+    code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    return code == SQLITE_OK ? RAMET_OK : refused(db, code, err);
+}
+
 static enum ramet_rc
 sql_open(struct sim_handle *h, const char *at, void **out_file,
          struct ramet_err *err)
@@ -151,6 +170,8 @@ sql_open(struct sim_handle *h, const char *at, void **out_file,
              "PRAGMA page_size = %u; PRAGMA cache_size = %d", sim_page_size(),
              sim_chance(&h->rng, 30) ? 5 : 200);
     rc = run(db, pragmas, err);
+    if (rc == RAMET_OK && at == NULL && sim_env->other != NULL)
+        rc = attach(db, err);
     if (rc != RAMET_OK)
         sqlite3_close(db);
     else
@@ -278,6 +299,66 @@ read_schema(struct sim_handle *h, sqlite3 *db, uint32_t version,
     return rc;
 }
 
+/* Newest first, and each stands on the one before it. */
+static enum ramet_rc
+read_list(struct sim_handle *h, sqlite3 *db, uint32_t version,
+          struct ramet_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    uint32_t next = version;
+    int64_t pos = -1;
+    int code = SQLITE_DONE;
+    enum ramet_rc rc = prepare(
+        db, "SELECT pos, version FROM list ORDER BY pos DESC", &stmt, err);
+
+    while (rc == RAMET_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        if ((uint32_t)sqlite3_column_int(stmt, 1) != next ||
+            (pos != -1 && sqlite3_column_int64(stmt, 0) != pos - 1))
+            sim_fail("%s: version %u's list has %d at %lld, and %u should be "
+                     "before %lld",
+                     h->name, version, sqlite3_column_int(stmt, 1),
+                     (long long)sqlite3_column_int64(stmt, 0), next,
+                     (long long)pos);
+        pos = sqlite3_column_int64(stmt, 0);
+        next = sim_version_parent(next);
+    }
+    if (rc == RAMET_OK)
+        rc = result_of(db, code, err);
+    sqlite3_finalize(stmt);
+    if (rc == RAMET_OK && (next != 0 || pos != 1))
+        sim_fail("%s: version %u's list begins behind %u, at %lld", h->name,
+                 version, next, (long long)pos);
+    return rc;
+}
+
+static enum ramet_rc
+read_books(struct sim_handle *h, sqlite3 *db, uint32_t version,
+           struct ramet_err *err)
+{
+    int64_t sum = 0;
+    enum ramet_rc rc = ask(db, "SELECT sum(balance) FROM bank", &sum, err);
+
+    if (rc == RAMET_OK && sum != ACCOUNTS * BALANCE)
+        sim_fail("%s: version %u: the accounts come to %lld", h->name, version,
+                 (long long)sum);
+    return rc == RAMET_OK ? read_list(h, db, version, err) : rc;
+}
+
+/* 0: nothing was written there yet. */
+static enum ramet_rc
+read_other(sqlite3 *db, uint32_t *out_version, struct ramet_err *err)
+{
+    int64_t number = 0;
+    enum ramet_rc rc =
+        ask(db, "SELECT count(*) FROM other.sqlite_schema WHERE name = 'last'",
+            &number, err);
+
+    if (rc == RAMET_OK && number == 1)
+        rc = ask(db, "SELECT version FROM other.last", &number, err);
+    *out_version = number < 0 ? 0 : (uint32_t)number;
+    return rc;
+}
+
 static enum ramet_rc
 check_integrity(struct sim_handle *h, sqlite3 *db, struct ramet_err *err)
 {
@@ -294,24 +375,42 @@ check_integrity(struct sim_handle *h, sqlite3 *db, struct ramet_err *err)
     answer = (const char *)sqlite3_column_text(stmt, 0);
     if (strcmp(answer, "ok") != 0) {
         rc = sim_error_behind(db, err); /* a page that it could not read? */
-        if (rc == RAMET_OK || strstr(answer, "failed to get page") == NULL)
+        if (rc == RAMET_OK ||
+            (strstr(answer, "failed to get page") == NULL &&
+             strstr(answer, "unable to get the page") == NULL))
             sim_fail("%s: integrity_check: %s", h->name, answer);
     }
     sqlite3_finalize(stmt);
     return rc;
 }
 
+/* The newest, and no view of it. */
+static bool
+has_attached(sqlite3 *db)
+{
+    return sim_env->other != NULL && sqlite3_db_filename(db, "other") != NULL;
+}
+
 static enum ramet_rc
 sql_read(struct sim_handle *h, void *file, bool all, uint32_t *out_version,
          struct ramet_err *err)
 {
+    const struct sim_look look = sim_look_begin(sim_env->place);
+    /* Only what is pinned now is as new as what was acknowledged by now. */
+    const bool looks_at_other =
+        has_attached(file) &&
+        sqlite3_txn_state(file, "other") == SQLITE_TXN_NONE;
     sqlite3_stmt *stmt = NULL;
+    uint32_t other = 0;
     int64_t tables = 0;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
     int code;
 
     *out_version = 0;
-    rc = ask(file, "SELECT count(*) FROM sqlite_schema", &tables, err);
+    if (looks_at_other) /* before the other one is pinned */
+        rc = read_other(file, &other, err);
+    if (rc == RAMET_OK)
+        rc = ask(file, "SELECT count(*) FROM sqlite_schema", &tables, err);
     if (rc != RAMET_OK || tables == 0)
         return rc;
     rc = prepare(file, "SELECT k, data FROM rows WHERE k = 1", &stmt, err);
@@ -328,8 +427,12 @@ sql_read(struct sim_handle *h, void *file, bool all, uint32_t *out_version,
     sqlite3_finalize(stmt);
     if (rc == RAMET_OK && all)
         rc = read_rows(h, file, *out_version, err);
+    if (rc == RAMET_OK && looks_at_other)
+        sim_other_seen(sim_env->place, &look, other, *out_version, h->name);
     if (rc == RAMET_OK && all)
         rc = read_schema(h, file, *out_version, err);
+    if (rc == RAMET_OK && all && sim_env->keeps_books)
+        rc = read_books(h, file, *out_version, err);
     if (rc == RAMET_OK && all && sim_chance(&h->rng, 20))
         rc = check_integrity(h, file, err);
     return rc;
@@ -353,6 +456,22 @@ sim_sql_read_plain(struct sim_handle *h, const char *path)
 /* ---- writing -------------------------------------------------------------------- */
 
 static enum ramet_rc
+open_books(sqlite3 *db, struct ramet_err *err)
+{
+    char sql[400];
+
+    snprintf(sql, sizeof(sql),
+             "CREATE TABLE IF NOT EXISTS list(pos INTEGER PRIMARY KEY, version "
+             "UNIQUE);"
+             "CREATE TABLE IF NOT EXISTS bank(id INTEGER PRIMARY KEY, balance);"
+             "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n "
+             "WHERE i < %u)"
+             "INSERT OR IGNORE INTO bank SELECT i, %u FROM n",
+             ACCOUNTS, BALANCE);
+    return run(db, sql, err);
+}
+
+static enum ramet_rc
 sql_reserve(void *file, struct ramet_err *err)
 {
     enum ramet_rc rc = run(file,
@@ -365,6 +484,39 @@ sql_reserve(void *file, struct ramet_err *err)
                  "CREATE INDEX IF NOT EXISTS by_stamp ON rows(stamp, k);"
                  "DELETE FROM rows WHERE k = 0",
                  err);
+    if (rc == RAMET_OK && sim_env->keeps_books)
+        rc = open_books(file, err);
+    if (rc == RAMET_OK && has_attached(file))
+        rc = run(file,
+                 "CREATE TABLE IF NOT EXISTS other.last(one INTEGER PRIMARY "
+                 "KEY, version)",
+                 err);
+    return rc;
+}
+
+/* What each transaction does to the bank, to the list, and in the other database. */
+static enum ramet_rc
+write_books(struct sim_handle *h, uint32_t version, struct ramet_err *err)
+{
+    char sql[400];
+    enum ramet_rc rc = RAMET_OK;
+
+    if (sim_env->keeps_books) {
+        const unsigned amount = (unsigned)sim_below(&h->rng, 50);
+
+        snprintf(sql, sizeof(sql),
+                 "INSERT OR IGNORE INTO list(version) VALUES(%u);"
+                 "UPDATE bank SET balance = balance - %u WHERE id = %u;"
+                 "UPDATE bank SET balance = balance + %u WHERE id = %u",
+                 version, amount, (unsigned)sim_below(&h->rng, ACCOUNTS) + 1,
+                 amount, (unsigned)sim_below(&h->rng, ACCOUNTS) + 1);
+        rc = run(h->file, sql, err);
+    }
+    if (rc == RAMET_OK && has_attached(h->file)) {
+        snprintf(sql, sizeof(sql), "REPLACE INTO other.last VALUES(1, %u)",
+                 version);
+        rc = run(h->file, sql, err);
+    }
     return rc;
 }
 
@@ -398,8 +550,9 @@ sql_write(struct sim_handle *h, uint32_t version, uint32_t pgno,
     sqlite3_bind_blob(stmt, 3, h->bytes, (int)sim_page_size(), SQLITE_STATIC);
     rc = result_of(h->file, sqlite3_step(stmt), err);
     sqlite3_finalize(stmt);
-    return rc == RAMET_OK && pgno == 2 ? write_extra(h->file, version, err)
-                                       : rc;
+    if (rc == RAMET_OK && pgno == 2)
+        rc = write_extra(h->file, version, err);
+    return rc == RAMET_OK && pgno == 1 ? write_books(h, version, err) : rc;
 }
 
 static enum ramet_rc

@@ -1140,7 +1140,7 @@ class Faults(BucketTest):
         self.fake.forget()
         done = self.run_ramet("ls", self.url(""))
         self.assertNotEqual(done.returncode, DONE)
-        self.assertIn("as it went before", done.stderr)
+        self.assertIn("repeats itself", done.stderr)
         self.assertLess(len(self.fake.log), 20)
 
     def test_list_that_passes_over_its_prefix__costs_no_other_volume(self):
@@ -1155,7 +1155,7 @@ class Faults(BucketTest):
             done = self.run_ramet(*words)
             self.assertEqual(done.returncode, DAMAGED,
                              (words, done.stderr))
-            self.assertIn("keys of others", done.stderr)
+            self.assertIn("keys outside of its prefix", done.stderr)
         self.assertEqual(before - set(self.fake.objects), set())
         self.fake.lists_all = False
         self.ramet("export", self.url("b"), self.path("out"))

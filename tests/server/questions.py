@@ -279,7 +279,7 @@ def test_where_no_server_runs_it_it_is_run_here_and_said():
     volume = Volume(prefetch_queries="off")
     store = "file://%s/db" % os.path.abspath("store")
     for number, (remote, why) in enumerate(((volume.url, "runs no statements"),
-                                            (store, "is no server"))):
+                                            (store, "is not a server"))):
         db = common.open_db("cold%d.db" % number, timeout=20, remote=remote,
                             sync="manual")
         assert one(db, "SELECT ramet_prefetch('SELECT sum(length(bio)) FROM "

@@ -152,6 +152,7 @@ next_to_begin(struct ramet_s3_engine *engine, uint64_t *io_wait_ms)
             ramet_s3_throttle_begin(x->throttle, now)) {
             assert(!x->done && x->easy == NULL);
             found = x;
+            x->begun = true;
             x->cancelled = x->wants_cancel;
             *at = x->next;
             if (*at == NULL)
@@ -431,6 +432,19 @@ ramet_s3_cancel(struct ramet_s3_engine *engine,
     while (!exchange->done)
         ramet_cond_wait(&engine->ended, &engine->mutex);
     ramet_mutex_unlock(&engine->mutex);
+}
+
+bool
+ramet_s3_has_begun(struct ramet_s3_engine *engine,
+                   const struct ramet_s3_exchange *exchange)
+{
+    bool begun;
+
+    assert(exchange->url != NULL);
+    ramet_mutex_lock(&engine->mutex);
+    begun = exchange->begun;
+    ramet_mutex_unlock(&engine->mutex);
+    return begun;
 }
 
 bool

@@ -28,7 +28,9 @@
 #include "pagestore/s3/exchange.h"
 #include "pagestore/s3/throttle.h"
 
-#define RAMET_S3_IN_FLIGHT 32u
+/* Pages that lie scattered are a request each: of a link of 100 Mbit/s and 20 ms 32 of
+ * them filled a fifth. */
+#define RAMET_S3_IN_FLIGHT RAMET_S3_WINDOW_MAX
 
 struct ramet_s3_engine;
 
@@ -61,6 +63,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_s3_run(struct ramet_s3_engine *engine, struct ramet_s3_exchange *exchange,
              struct ramet_err *err);
 
+/* Has it left the queue? Before that no store was asked. */
+bool ramet_s3_has_begun(struct ramet_s3_engine *engine,
+                        const struct ramet_s3_exchange *exchange);
 /* Was the lane told to slow down, and has not recovered? */
 bool ramet_s3_is_throttled(struct ramet_s3_engine *engine,
                            const struct ramet_s3_throttle *throttle);

@@ -57,7 +57,7 @@ struct ramet_s3_exchange {
     /* The engine's. */
     CURL *easy;
     struct ramet_s3_exchange *next;
-    bool done, wants_cancel; /* engine's mutex */
+    bool begun, done, wants_cancel; /* engine's mutex */
     int part;
     size_t part_pos;
     uint64_t sent, body_bytes, began_ms;

@@ -6,21 +6,28 @@
  *   (2) Parts are visited as they come, on the caller's thread; when the call
  *       returns none is under way, and nothing writes to its buffers.
  *   (3) One that fails is asked for once more alone, with all its tries.
+ *   (4) One that takes longer than nearly all before it is asked for a second time,
+ *       once, from when it left the queue on: hedge.h says when.
  */
 #include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/os.h"
+#include "core/waiting.h"
 #include "pagestore/s3/answer.h"
 #include "pagestore/s3/s3store_impl.h"
 
-#define AT_ONCE 16u
+#define AT_ONCE 32u
 
 struct slot {
     const struct ramet_part *part;
     char full[RAMET_S3_KEY_MAX];
     struct ramet_s3_request request;
     struct ramet_s3_try a_try;
+    struct ramet_s3_try *second; /* NULL: it was not asked for again */
+    bool may_hedge;
+    uint64_t asked_ms;
 };
 
 struct reading {
@@ -30,6 +37,14 @@ struct reading {
     struct slot *slots[AT_ONCE]; /* the first `busy` are under way */
     unsigned busy;
 };
+
+static uint64_t
+now_ms(void)
+{
+    const struct ramet_os *const os = ramet_os_system();
+
+    return os->mono_ns(os->ctx) / 1000000u;
+}
 
 static void
 slot_free(struct slot *slot)
@@ -55,7 +70,11 @@ begin(struct reading *r, const struct ramet_part *part, struct ramet_err *err)
                                               .has_range = true,
                                               .range_offset = part->offset,
                                               .range_length = part->len,
+                                              .hedge = r->s3->hedge,
                                               .answer_max = part->len};
+    slot->second = NULL;
+    slot->may_hedge = ramet_s3_may_hedge(&slot->request);
+    slot->asked_ms = now_ms();
     rc = ramet_s3_try_start(&r->s3->caller, &slot->request, &slot->a_try, err);
     if (rc == RAMET_OK)
         r->busy++;
@@ -108,21 +127,107 @@ end(struct reading *r, struct slot *slot, struct ramet_err *err)
     return rc == RAMET_OK ? r->visit(r->ctx, part, got, err) : rc;
 }
 
+/* After how long one of them is late; UINT64_MAX: none may be asked for again. */
+static uint64_t
+late_after_ms(const struct reading *r)
+{
+    assert(r->busy > 0 && r->busy <= AT_ONCE);
+    for (unsigned i = 0; i < r->busy; i++)
+        if (r->slots[i]->may_hedge)
+            return ramet_s3_hedge_wait_ms(&r->s3->caller,
+                                          &r->slots[i]->request);
+    return UINT64_MAX;
+}
+
+/* Those that are late are asked for again, if they may be: invariant (4). */
+static void
+hedge_late(struct reading *r, uint64_t after_ms)
+{
+    const struct ramet_s3_caller *const caller = &r->s3->caller;
+    const uint64_t now = now_ms();
+
+    for (unsigned i = 0; i < r->busy; i++) {
+        struct slot *const slot = r->slots[i];
+
+        if (!slot->may_hedge || now - slot->asked_ms < after_ms)
+            continue;
+        if (!ramet_s3_has_begun(caller->bucket->engine,
+                                &slot->a_try.exchange)) {
+            slot->asked_ms = now;
+            continue;
+        }
+        slot->may_hedge = false;
+        assert(slot->second == NULL);
+        /* Others may have been the ones that may, meanwhile. */
+        if (ramet_s3_hedge_wait_ms(caller, &slot->request) != UINT64_MAX)
+            slot->second = ramet_s3_hedge_start(caller, &slot->request);
+    }
+}
+
+/* NULL: nobody waits any longer, or one is late. */
+static struct ramet_s3_exchange *
+wait_for_any(struct reading *r, uint64_t after_ms)
+{
+    struct ramet_s3_exchange *exchanges[2 * AT_ONCE];
+    const uint64_t now = now_ms();
+    uint64_t wait_ms = UINT32_MAX;
+    size_t count = 0;
+
+    assert(r->busy > 0 && r->busy <= AT_ONCE);
+    for (unsigned i = 0; i < r->busy; i++) {
+        struct slot *const slot = r->slots[i];
+
+        exchanges[count++] = &slot->a_try.exchange;
+        if (slot->second != NULL)
+            exchanges[count++] = &slot->second->exchange;
+        if (slot->may_hedge && after_ms != UINT64_MAX) {
+            const uint64_t waited = now - slot->asked_ms;
+            const uint64_t left = waited < after_ms ? after_ms - waited : 0;
+
+            wait_ms = left < wait_ms ? left : wait_ms;
+        }
+    }
+    return ramet_s3_wait(r->s3->caller.bucket->engine, exchanges, count,
+                         wait_ms);
+}
+
+static bool
+is_of_slot(const struct slot *slot, const struct ramet_s3_exchange *x)
+{
+    return x == &slot->a_try.exchange ||
+           (slot->second != NULL && x == &slot->second->exchange);
+}
+
+static void
+end_hedge(struct reading *r, struct slot *slot,
+          const struct ramet_s3_exchange *done)
+{
+    if (slot->second != NULL)
+        ramet_s3_hedge_end(&r->s3->caller, &slot->request, &slot->a_try,
+                           slot->second, done);
+    slot->second = NULL;
+}
+
 /* Wait for one of those under way. */
 static enum ramet_rc
 end_one(struct reading *r, struct ramet_err *err)
 {
-    struct ramet_s3_exchange *exchanges[AT_ONCE], *done;
+    uint64_t after_ms = late_after_ms(r);
+    struct ramet_s3_exchange *done;
+    struct slot *slot;
     unsigned at = 0;
 
-    assert(r->busy > 0);
-    for (unsigned i = 0; i < r->busy; i++)
-        exchanges[i] = &r->slots[i]->a_try.exchange;
-    done = ramet_s3_wait(r->s3->caller.bucket->engine, exchanges, r->busy,
-                         UINT32_MAX);
-    while (done != NULL && exchanges[at] != done)
+    while ((done = wait_for_any(r, after_ms)) == NULL &&
+           !ramet_waiting_is_over()) {
+        if (after_ms != UINT64_MAX)
+            hedge_late(r, after_ms);
+        after_ms = late_after_ms(r);
+    }
+    while (done != NULL && !is_of_slot(r->slots[at], done))
         at++;
-    return end(r, take_out(r, at), err);
+    slot = take_out(r, at);
+    end_hedge(r, slot, done);
+    return end(r, slot, err);
 }
 
 static void
@@ -132,6 +237,7 @@ give_up(struct reading *r)
     while (r->busy > 0) {
         struct slot *const slot = take_out(r, 0);
 
+        end_hedge(r, slot, NULL);
         ramet_s3_cancel(r->s3->caller.bucket->engine, &slot->a_try.exchange);
         ramet_s3_try_end(&r->s3->caller, &slot->request, &slot->a_try);
         ramet_buf_done(&slot->a_try.exchange.answer);

@@ -270,8 +270,7 @@ note(const struct ramet_s3_caller *caller,
         bucket->date_ms = x->date_ms;
         bucket->dated_ms = now_ms();
     }
-    if (request->hedge && x->code == CURLE_OK && x->status == 206 &&
-        request->range_length <= HEDGED_BYTES_MAX)
+    if (ramet_s3_may_hedge(request) && x->code == CURLE_OK && x->status == 206)
         ramet_s3_hedge_note(&bucket->hedge, x->duration_ms);
     ramet_mutex_unlock(&bucket->mutex);
 }
@@ -293,15 +292,21 @@ ramet_s3_try_end(const struct ramet_s3_caller *caller,
 
 /* ---- hedged ------------------------------------------------------------------------- */
 
-static uint64_t
-hedge_after_ms(const struct ramet_s3_caller *caller,
-               const struct ramet_s3_request *request)
+bool
+ramet_s3_may_hedge(const struct ramet_s3_request *request)
+{
+    assert(!request->hedge || request->has_range);
+    return request->hedge && request->range_length <= HEDGED_BYTES_MAX;
+}
+
+uint64_t
+ramet_s3_hedge_wait_ms(const struct ramet_s3_caller *caller,
+                       const struct ramet_s3_request *request)
 {
     struct ramet_s3_bucket *const bucket = caller->bucket;
     uint64_t after = UINT64_MAX;
 
-    assert(!request->hedge || request->has_range);
-    if (!request->hedge || request->range_length > HEDGED_BYTES_MAX)
+    if (!ramet_s3_may_hedge(request))
         return UINT64_MAX;
     ramet_mutex_lock(&bucket->mutex);
     after = ramet_s3_hedge_after_ms(&bucket->hedge);
@@ -319,33 +324,40 @@ drop(const struct ramet_s3_caller *caller,
     ramet_buf_done(&t->exchange.answer);
 }
 
-/* `first` has taken long already: whichever comes first is it. */
-static void
-race(const struct ramet_s3_caller *caller,
-     const struct ramet_s3_request *request, struct ramet_s3_try *first)
+struct ramet_s3_try *
+ramet_s3_hedge_start(const struct ramet_s3_caller *caller,
+                     const struct ramet_s3_request *request)
 {
     struct ramet_s3_bucket *const bucket = caller->bucket;
     struct ramet_s3_try *const second = ramet_alloc(sizeof(*second));
-    struct ramet_s3_exchange *both[2], *done;
 
     assert(request->hedge);
     if (second == NULL ||
         ramet_s3_is_throttled(bucket->engine, &bucket->throttle) ||
         ramet_s3_try_start(caller, request, second, NULL) != RAMET_OK) {
         ramet_free(second);
-        return;
+        return NULL;
     }
     ramet_mutex_lock(&bucket->mutex);
     ramet_s3_hedge_spend(&bucket->hedge);
     ramet_mutex_unlock(&bucket->mutex);
     ramet_s3_tally_hedge(caller->tally);
-    both[0] = &first->exchange;
-    both[1] = &second->exchange;
-    done = ramet_s3_wait(bucket->engine, both, 2, UINT32_MAX);
-    if (done == both[1] && done->code == CURLE_OK && done->status == 206) {
+    return second;
+}
+
+void
+ramet_s3_hedge_end(const struct ramet_s3_caller *caller,
+                   const struct ramet_s3_request *request,
+                   struct ramet_s3_try *first, struct ramet_s3_try *second,
+                   const struct ramet_s3_exchange *done)
+{
+    assert(done == NULL || done == &first->exchange ||
+           done == &second->exchange);
+    if (done == &second->exchange && done->code == CURLE_OK &&
+        done->status == 206) {
         struct ramet_s3_try slow;
 
-        ramet_s3_cancel(bucket->engine, &first->exchange);
+        ramet_s3_cancel(caller->bucket->engine, &first->exchange);
         slow = *first; /* the engine is done with both */
         *first = *second;
         *second = slow;
@@ -353,6 +365,23 @@ race(const struct ramet_s3_caller *caller,
     drop(caller, request, second);
     ramet_s3_keys_wipe(&second->keys);
     ramet_free(second);
+}
+
+/* `first` has taken long already: whichever comes first is it. */
+static void
+race(const struct ramet_s3_caller *caller,
+     const struct ramet_s3_request *request, struct ramet_s3_try *first)
+{
+    struct ramet_s3_try *const second = ramet_s3_hedge_start(caller, request);
+    struct ramet_s3_exchange *both[2];
+
+    if (second == NULL)
+        return;
+    both[0] = &first->exchange;
+    both[1] = &second->exchange;
+    ramet_s3_hedge_end(
+        caller, request, first, second,
+        ramet_s3_wait(caller->bucket->engine, both, 2, UINT32_MAX));
 }
 
 /* ---- all tries ------------------------------------------------------------------------ */
@@ -390,7 +419,7 @@ try_once(const struct ramet_s3_caller *caller,
          const struct ramet_s3_request *request, struct ramet_s3_try *t,
          struct ramet_err *err)
 {
-    const uint64_t after_ms = hedge_after_ms(caller, request);
+    const uint64_t after_ms = ramet_s3_hedge_wait_ms(caller, request);
     struct ramet_s3_exchange *x = &t->exchange;
     const enum ramet_rc rc = ramet_s3_try_start(caller, request, t, err);
 

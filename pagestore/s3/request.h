@@ -88,4 +88,22 @@ void ramet_s3_try_end(const struct ramet_s3_caller *caller,
                       const struct ramet_s3_request *request,
                       struct ramet_s3_try *a_try);
 
+/* ---- hedged: a second one of the same ------------------------------------------- */
+
+/* Is it one of those that may be? */
+bool ramet_s3_may_hedge(const struct ramet_s3_request *request);
+/* After how long it may be asked for again; UINT64_MAX: not now. */
+uint64_t ramet_s3_hedge_wait_ms(const struct ramet_s3_caller *caller,
+                                const struct ramet_s3_request *request);
+/* Another try, under way, as the first is; NULL: not now. */
+struct ramet_s3_try *
+ramet_s3_hedge_start(const struct ramet_s3_caller *caller,
+                     const struct ramet_s3_request *request);
+/* `done` is the exchange of either that has ended, or NULL. The one that counts is
+ * in *first from here on, ended or not; the other is gone, and `second` is freed. */
+void ramet_s3_hedge_end(const struct ramet_s3_caller *caller,
+                        const struct ramet_s3_request *request,
+                        struct ramet_s3_try *first, struct ramet_s3_try *second,
+                        const struct ramet_s3_exchange *done);
+
 #endif

@@ -9,6 +9,9 @@
 #define PAUSE_MAX_MS 20000u
 #define JITTER_BASE_MS 50u
 #define JITTER_MAX_MS 5000u
+/* Fewer in flight say little of what the store can bear. */
+#define PRESSED_LEAST 32u
+#define GROWTH_MILLI 4000u /* for a window of answers */
 
 static unsigned
 window(const struct ramet_s3_throttle *t)
@@ -38,6 +41,21 @@ ramet_s3_throttle_wait_ms(const struct ramet_s3_throttle *t, uint64_t now_ms)
     return now_ms < t->paused_until_ms ? t->paused_until_ms - now_ms : 0;
 }
 
+/* Half of what was in flight: a wide window that was not used is no measure. */
+static unsigned
+half_window(const struct ramet_s3_throttle *t)
+{
+    const unsigned all = window(t);
+    unsigned pressed = t->in_flight + 1; /* with the one that was told */
+
+    if (pressed < PRESSED_LEAST)
+        pressed = PRESSED_LEAST;
+    if (pressed > all)
+        pressed = all;
+    assert(pressed >= 1);
+    return pressed > 1 ? pressed / 2 : 1;
+}
+
 /* Invariant (1) and the first half of (2). */
 static void
 slow_down(struct ramet_s3_throttle *t, uint64_t now_ms, uint64_t retry_after_ms)
@@ -46,10 +64,8 @@ slow_down(struct ramet_s3_throttle *t, uint64_t now_ms, uint64_t retry_after_ms)
 
     /* Those that were in flight together were told the same thing once. */
     if (now_ms >= t->paused_until_ms) {
-        const unsigned half = window(t) / 2;
-
         pause_ms = (uint64_t)PAUSE_MS << (t->in_a_row < 8 ? t->in_a_row : 8);
-        t->window_milli = (half > 0 ? half : 1) * 1000u;
+        t->window_milli = half_window(t) * 1000u;
         t->in_a_row++;
     }
     if (retry_after_ms > pause_ms)
@@ -75,7 +91,7 @@ ramet_s3_throttle_end(struct ramet_s3_throttle *t, uint64_t now_ms,
         t->in_a_row = 0;
     if (t->window_milli == 0)
         return;
-    t->window_milli += 1000u / window(t);
+    t->window_milli += GROWTH_MILLI / window(t);
     if (t->window_milli >= RAMET_S3_WINDOW_MAX * 1000u)
         t->window_milli = 0;
 }

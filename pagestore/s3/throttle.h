@@ -7,8 +7,8 @@
  *
  *   (1) nothing is begun before the time that it named, or a pause that doubles
  *       with each time it says so in a row
- *   (2) the number in flight is halved, and grows by one for each full window
- *       of answers, as TCP's does
+ *   (2) the number in flight is halved, of 32 where it was less, and grows by four
+ *       for each full window of answers, as TCP's does by one
  *
  * And the pauses before a try is repeated: "decorrelated jitter", a random time
  * from the base to three times the last one, so that clients who failed together
@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RAMET_S3_WINDOW_MAX 32u
+#define RAMET_S3_WINDOW_MAX 128u
 
 struct ramet_s3_throttle {
     unsigned in_flight;

@@ -935,6 +935,23 @@ class Faults(BucketTest):
         self.assertTrue(1 <= twice <= gets / 33 + 1, done.stderr)
         self.assertNotIn("repeated", done.stderr)
 
+    def test_read_of_many_at_once_that_hangs__is_asked_for_a_second_time(self):
+        """The log's heads are asked for up to 64 at a time; one of them hangs."""
+        self.bound()
+        self.sql(self.a, "for _ in range(100):\n    %s\n    "
+                 "db.execute('SELECT ramet_push()').fetchone()" % COMMIT,
+                 keys=True)
+        self.environment["RAMET_S3_HEDGE"] = "on"
+        again = self.hang_one_read()
+        done = self.run_ramet("log", self.url(), "--stats")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 101)
+        self.assertTrue(again.is_set())
+        gets = int(re.search(r"(\d+) get\b", done.stderr).group(1))
+        twice = int(re.search(r"; (\d+) asked twice", done.stderr).group(1))
+        self.assertTrue(1 <= twice <= gets / 33 + 1, done.stderr)
+        self.assertNotIn("repeated", done.stderr)
+
     def test_half_a_body__is_asked_for_again(self):
         self.bound()
         self.fake.plan(Fault("half", method="GET", key="commits/"),

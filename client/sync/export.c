@@ -112,15 +112,20 @@ write_all(const struct ramet_os *os, int fd, uint64_t byte_length,
     return rc;
 }
 
+/* Where `to` is new and its folder can't be synced, it goes again: who is told of a
+ * failure finds what there was, and may say the same once more. */
 static enum ramet_rc
 rename_synced(const struct ramet_os *os, int dirfd, const char *from,
-              const char *to, struct ramet_err *err)
+              const char *to, bool is_new, struct ramet_err *err)
 {
     int result = os->rename(os->ctx, dirfd, from, dirfd, to);
 
     assert(strchr(to, '/') == NULL); /* in one folder */
-    if (result == 0)
+    if (result == 0) {
         result = os->sync(os->ctx, dirfd);
+        if (result < 0 && is_new)
+            os->unlink(os->ctx, dirfd, to, false);
+    }
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "%s: rename", to);
     return RAMET_OK;
@@ -149,6 +154,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
     char *temporary = NULL;
     int parent = -1;
     int fd = -1;
+    int looked;
     enum ramet_rc rc;
 
     rc = open_parent(os, dirfd, path, &parent, &name, err);
@@ -160,8 +166,8 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
         goto done;
     }
-    if (rights == NULL && os->stat_at(os->ctx, parent, name, &st) == 0 &&
-        S_ISREG(st.mode)) {
+    looked = os->stat_at(os->ctx, parent, name, &st);
+    if (rights == NULL && looked == 0 && S_ISREG(st.mode)) {
         replaced = ramet_rights_of(&st);
         rights = &replaced;
     }
@@ -172,7 +178,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
     }
     rc = write_all(os, fd, byte_length, read, ctx, path, err);
     if (rc == RAMET_OK)
-        rc = rename_synced(os, parent, temporary, name, err);
+        rc = rename_synced(os, parent, temporary, name, looked == -ENOENT, err);
     if (rc != RAMET_OK)
         os->unlink(os->ctx, parent, temporary, false);
 

@@ -18,7 +18,8 @@ typedef enum ramet_rc ramet_export_read(void *ctx, uint64_t offset, void *buf,
  * beside it, synced, renamed over it, the directory synced. Zeros become
  * holes. It gets `rights`; NULL: that of the file which it replaces, and where
  * it replaces none, as the umask has it. On failure what stood there still
- * does.
+ * does; but where the directory alone can't be synced, and something stood there,
+ * the new file does, whole.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,

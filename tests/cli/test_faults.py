@@ -7,8 +7,9 @@ With RAMET_TEST_FAULTS_IN=server it is the server's calls that fail: it lives on
 keeps neither descriptors nor, but for its caches, memory.
 
 RAMET_TEST_FAULTS=400 tries so many of the faults that there are (72 unless told),
-chosen by RAMET_TEST_SEED; RAMET_TEST_FAULTS=whole tries all. RAMET_TEST_ONLY names
-one verb.
+chosen by RAMET_TEST_SEED, of as many places in the code as there are; `sites` one of
+each place that such calls come from, by its callers; `whole` all. RAMET_TEST_ONLY
+names one verb.
 """
 import errno
 import os
@@ -313,7 +314,8 @@ class Trial:
         done = scene.run_ramet(*words, text=False,
                                env=None if IN_SERVER else scene.faults.env())
         fired = scene.faults.disarm()
-        self.live, counts = scene.faults.live(), scene.faults.counts()
+        self.live = scene.faults.live()
+        calls = {kind: scene.faults.calls_by_site(kind) for kind in faults.KINDS}
         self.check_outcome(done, fired)
         if done.returncode != 0:
             self.again(scene, words)
@@ -321,7 +323,7 @@ class Trial:
         if IN_SERVER:
             assert scene.server.process.poll() is None, "the server ended"
             assert scene.descriptors() <= held + 8, "descriptors are left"
-        return fired, counts
+        return fired, calls
 
     def check_outcome(self, done, fired):
         stderr = done.stderr.decode()
@@ -346,13 +348,15 @@ def chosen(wanted, rng):
     """Trials: all, or some of each verb."""
     only = os.environ.get("RAMET_TEST_ONLY")
     verbs = [verb for verb in VERBS if only in (None, verb.__name__)]
-    each = None if wanted == "whole" else max(1, int(wanted) // len(verbs))
+    is_all = wanted in ("whole", "sites")
     for verb in verbs:
         clean = Trial(verb)
-        _, counts = clean.run()
+        _, calls = clean.run()
         trials = [(kind, nth, errnum) for kind in local_kinds()
-                  for errnum in ERRORS[kind] for nth in range(counts[kind])]
-        if each is not None and each < len(trials):
+                  for errnum in ERRORS[kind] for site in calls[kind]
+                  for nth in (site if wanted == "whole" else [rng.choice(site)])]
+        each = len(trials) if is_all else max(1, int(wanted) // len(verbs))
+        if each < len(trials):
             kinds = sorted({kind for kind, _, _ in trials})
             rng.shuffle(kinds)
             trials = [rng.choice([t for t in trials

@@ -8,10 +8,14 @@
  *
  *   (1) countdown < 0 is off; the call that finds it at 0 fails, and takes it on
  *       in the same step: exactly one fails, and then `fired` is set
+ *   (2) nothing is counted, and nothing fails, once main() is left: in a program
+ *       built for gcov its library, which is linked into Ramet's code and does not
+ *       bear a failed allocation, writes its counts then
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <stdarg.h>
@@ -41,6 +45,9 @@ enum kind {
     KINDS = 10,
 };
 
+#define SITES_MAX 16384u /* of a kind */
+#define SITE_DEPTH 6     /* callers by which sites are told apart */
+
 /* tests/support/faults.py has the same. */
 struct control {
     _Atomic uint64_t kinds;
@@ -49,6 +56,8 @@ struct control {
     _Atomic uint64_t fired;
     _Atomic int64_t live;           /* blocks */
     _Atomic uint64_t counts[KINDS]; /* calls, by kind */
+    _Atomic uint64_t notes_sites;
+    uint32_t sites[KINDS][SITES_MAX]; /* where the n-th call comes from */
 };
 
 static struct control none = {.countdown = -1};
@@ -137,10 +146,44 @@ begin(void)
     close(fd);
 }
 
-/* Invariant (1). */
+static int (*program_main)(int argc, char **argv, char **env);
+static _Atomic bool main_is_left;
+
+static void
+note_end(void)
+{
+    main_is_left = true;
+}
+
+/* What is registered here runs before the program's own destructors. */
+static int
+main_until_left(int argc, char **argv, char **env)
+{
+    atexit(note_end);
+    return program_main(argc, argv, env);
+}
+
+int __libc_start_main(int (*to_run)(int, char **, char **), int argc,
+                      char **argv, void (*init)(void), void (*fini)(void),
+                      void (*rtld_fini)(void), void *stack_end);
+
+int
+__libc_start_main(int (*to_run)(int, char **, char **), int argc, char **argv,
+                  void (*init)(void), void (*fini)(void),
+                  void (*rtld_fini)(void), void *stack_end)
+{
+    program_main = to_run;
+    return (
+        (__typeof__(&__libc_start_main))dlsym(RTLD_NEXT, "__libc_start_main"))(
+        main_until_left, argc, argv, init, fini, rtld_fini, stack_end);
+}
+
+/* Invariants (1) and (2). */
 static bool
 fails_now(unsigned kinds)
 {
+    if (main_is_left)
+        return false;
     for (unsigned i = 0; i < KINDS; i++)
         if ((kinds >> i & 1) != 0)
             atomic_fetch_add_explicit(&control->counts[i], 1,
@@ -152,10 +195,41 @@ fails_now(unsigned kinds)
     return true;
 }
 
+/* Of the n-th call of each kind, n being what was counted so far: a number that
+ * stands for Ramet's functions that lead to it. */
+static void
+note_site(unsigned kinds)
+{
+    static __thread bool is_at_work; /* it may allocate */
+    void *callers[SITE_DEPTH + 12];
+    uint64_t hash = 0;
+    unsigned depth = 0;
+    int count;
+
+    if (control->notes_sites == 0 || is_at_work)
+        return;
+    is_at_work = true;
+    count = backtrace(callers, SITE_DEPTH + 12);
+    is_at_work = false;
+    for (int i = 0; i < count && depth < SITE_DEPTH; i++)
+        if (is_ours(callers[i])) {
+            hash =
+                (hash ^ (uintptr_t)callers[i]) * UINT64_C(0x9e3779b97f4a7c15);
+            hash ^= hash >> 29;
+            depth++;
+        }
+    for (unsigned i = 0; i < KINDS; i++)
+        if ((kinds >> i & 1) != 0 && control->counts[i] < SITES_MAX)
+            control->sites[i][control->counts[i]] = (uint32_t)hash;
+}
+
 static bool
 fails(unsigned kinds, const void *caller)
 {
-    if (!is_ours(caller) || !fails_now(kinds))
+    if (!is_ours(caller))
+        return false;
+    note_site(kinds);
+    if (!fails_now(kinds))
         return false;
     errno = (int)control->errnum;
     return true;
@@ -389,7 +463,7 @@ fcntl64(int fd, int command, ...)
 static bool
 is_short(size_t len, const void *caller)
 {
-    return len > 1 && is_ours(caller) && fails_now(SHORT);
+    return len > 1 && fails(SHORT, caller);
 }
 
 ssize_t

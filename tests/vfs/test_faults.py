@@ -3,8 +3,9 @@
 database by SQL: each statement says so or is done, what was committed is there,
 what was rolled back is not, and no descriptor and no memory is left.
 
-RAMET_TEST_FAULTS=whole tries each n; else RAMET_TEST_FAULTS of them, for each kind
-(12 unless told), chosen by RAMET_TEST_SEED.
+RAMET_TEST_FAULTS=whole tries each n; `sites` one n of each place in the code that
+such calls come from, by its callers; else so many of those, for each kind (3 unless
+told). RAMET_TEST_SEED chooses.
 """
 import ctypes
 import errno
@@ -17,6 +18,7 @@ import sys
 import tempfile
 
 import common
+import fault_acts
 import faults
 import seeds
 
@@ -26,105 +28,18 @@ ERRORS = {"alloc": (0,), "read": (errno.EIO, errno.EINTR),
           "open": (errno.EMFILE, errno.EINTR), "lock": (errno.ENOLCK,),
           "short": (0,), "look": (errno.EIO,)}
 HARMLESS = ("short",)
-PAGE = b"x" * 3000
-
-
-# ---- acts: each changes the rows of t as it says, or fails -----------------------
-
-
-def begin(path, **parameters):
-    db = common.open_db(path, **parameters)
-    try:
-        db.execute("PRAGMA cache_size=5")  # so that it spills
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def insert(db, k):
-    db.executemany("INSERT INTO t VALUES(?, ?)",
-                   [(k * 100 + i, PAGE) for i in range(12)])
-
-
-def commit(path, k):
-    """One transaction that spills, with a part that is rolled back."""
-    db = begin(path)
-    try:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("SAVEPOINT s")
-        db.execute("UPDATE t SET v = zeroblob(3000)")
-        db.execute("ROLLBACK TO s")
-        db.execute("COMMIT")
-        return True
-    finally:
-        db.close()
-
-
-def roll_back(path, k):
-    db = begin(path)
-    try:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("UPDATE t SET v = zeroblob(3000)")
-        db.execute("ROLLBACK")
-        return False
-    finally:
-        db.close()
-
-
-def commit_two(path, k):
-    """In two databases, both or none."""
-    db = begin(path)
-    try:
-        db.execute("ATTACH ? AS other", (common.uri(path + "-2"),))
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("INSERT INTO other.t SELECT * FROM main.t WHERE n >= ?",
-                   (k * 100,))
-        db.execute("COMMIT")
-        return True
-    finally:
-        db.close()
-
-
-def vacuum(path, k):
-    db = begin(path)
-    try:
-        db.execute("VACUUM")
-        return False
-    finally:
-        db.close()
-
-
-def push(path, k):
-    db = begin(path)
-    try:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("COMMIT")
-        db.execute("SELECT ramet_push()").fetchall()
-        return True
-    finally:
-        db.close()
-
-
-ACTS = (commit, roll_back, commit_two, vacuum, push)
-
-
 # ---- what must be so ---------------------------------------------------------------
 
 
 def numbers(path):
     """Of the rows of a database that is right."""
-    db = common.open_db(path)
+    db = common.open_db(path, sync="manual")
     try:
         common.check_integrity(db)
         rows = common.rows(db, "SELECT n, v FROM t ORDER BY n")
     finally:
         db.close()
-    assert all(v == PAGE for _, v in rows), "a row that was never committed"
+    assert all(v == fault_acts.PAGE for _, v in rows), "a row that was never committed"
     return [n for n, _ in rows]
 
 
@@ -134,29 +49,36 @@ def descriptors():
 
 
 class Place:
+    """a.db has a remote, a.db-2 has none; both begin with the rows of 0."""
+
     def __init__(self, faulty):
         self.faulty = faulty
         self.folder = tempfile.mkdtemp(dir=os.getcwd())
         self.k = 1
         self.path = os.path.join(self.folder, "a.db")
+        self.remote = "file://%s/store/a" % self.folder
+        self.must_have = {}  # other files: what rows they may have
         for path in (self.path, self.path + "-2"):
             db = common.open_db(path, sync="manual")
             db.execute("CREATE TABLE t(n INTEGER PRIMARY KEY, v)")
-            insert(db, 0)
+            fault_acts.insert(db, 0)
             db.close()
-        db = common.open_db(self.path, sync="manual",
-                            remote="file://%s/store/a" % self.folder)
-        db.execute("SELECT ramet_push()").fetchall()
+        db = common.open_db(self.path, sync="manual", remote=self.remote)
+        self.pushed_lsn = common.one(db, "SELECT ramet_push()")
         db.close()
+
+    def look(self):
+        return {name: numbers(os.path.join(self.folder, name))
+                for name in ("a.db", "a.db-2")}
 
     def play(self, act, kind, nth, errnum):
         """Did it come to the fault?"""
-        before = numbers(self.path), numbers(self.path + "-2")
-        added = [self.k * 100 + i for i in range(12)]
+        act.prepare(self, self.k)
+        before = self.look()
         self.faulty.arm(kind, nth, errnum)
         commits = error = None
         try:
-            commits = act(self.path, self.k)
+            commits = act(self, self.k)
         except (sqlite3.Error, MemoryError) as found:
             error = found
         fired = self.faulty.disarm()
@@ -164,44 +86,60 @@ class Place:
         if error is not None:
             assert fired, what + ", without a fault"
             assert kind not in HARMLESS and errnum != errno.EINTR, what
-        after = numbers(self.path), numbers(self.path + "-2")
-        is_new = after[0] == before[0] + added
-        assert is_new or after[0] == before[0], what
-        assert not commits or is_new, what + ": lost"
-        assert commits is not False or not is_new, what + ": was rolled back"
-        assert after[1] == before[1] + (
-            added if is_new and act is commit_two else []), what + ": half of it"
+        self.check(act, before, commits, what)
         self.k += 1
         return fired
 
+    def check(self, act, before, commits, what):
+        done = dict(before)
+        done["a.db"] = act.rows(before["a.db"], self.k)
+        for name in act.also:
+            done[name] = before[name] + fault_acts.added(self.k)
+        after = self.look()
+        if act is fault_acts.through_a_link:  # commits of a row each
+            assert done["a.db"][:len(after["a.db"])] == after["a.db"], what
+        else:
+            assert after in (before, done), what + ": half of it"
+            assert commits is not True or after == done, what + ": lost"
+        assert commits is not False or after == before, what + ": was not to be"
+        for path, choices in self.must_have.items():
+            assert numbers(path) in choices, what + ": " + path
+        self.must_have = {}
+
     def count(self, act):
+        """What calls there are; all of them go well."""
+        act.prepare(self, self.k)
         self.faulty.clear_counts()
         self.faulty.count_all()
-        act(self.path, self.k)
+        act(self, self.k)
+        self.faulty.disarm()
+        self.must_have = {}
         self.k += 1
-        return self.faulty.counts()
+        return {kind: self.faulty.calls_by_site(kind) for kind in ERRORS}
 
 
-def chosen(count, rng):
-    wanted = os.environ.get("RAMET_TEST_FAULTS", "12")
-    if wanted == "whole" or count <= int(wanted):
-        return range(count)
-    return sorted(rng.sample(range(count), int(wanted)))
+def chosen(places, rng):
+    wanted = os.environ.get("RAMET_TEST_FAULTS", "3")
+    if wanted == "whole":
+        return sorted(nth for place in places for nth in place)
+    if wanted != "sites" and int(wanted) < len(places):
+        places = rng.sample(places, int(wanted))
+    return sorted(rng.choice(place) for place in places)
 
 
-def play_all(faulty):
+def play_all(faulty, acts):
     rng = random.Random(seeds.seed("RAMET_TEST_SEED"))
     tried = met = 0
-    for act in ACTS:
+    for act in acts:
         place = Place(faulty)
-        counts = place.count(act)
+        calls = place.count(act)
         place.count(act)
         fds, blocks = descriptors(), faulty.live()
         for kind, errors in ERRORS.items():
             for errnum in errors:
                 if place.k > 30:
                     place = Place(faulty)
-                for nth in chosen(counts[kind], rng):
+                for nth in chosen(calls[kind], rng):
                     met += place.play(act, kind, nth, errnum)
                     tried += 1
         assert descriptors() <= fds, (act.__name__, fds, descriptors())
@@ -213,24 +151,42 @@ def play_all(faulty):
 # ---- the two processes ---------------------------------------------------------------
 
 
-def child():
+def child(group):
     faulty = faults.Faults.join(os.environ["RAMET_FAULTS"])
     common.load()
     ctypes.CDLL(None).ramet_faults_look()
-    play_all(faulty)
+    only = os.environ.get("RAMET_TEST_ONLY")
+    play_all(faulty, [act for act in fault_acts.ACTS[group]
+                      if only in (None, act.__name__)])
 
 
-def test_each_fault_is_told_and_nothing_is_lost():
+def play_in_a_child(group):
     faulty = faults.Faults(os.path.join(os.getcwd(), "faults"))
-    done = subprocess.run([sys.executable, os.path.abspath(__file__), "--child"],
-                          env=faulty.env(), stdout=subprocess.PIPE,
+    done = subprocess.run([sys.executable, os.path.abspath(__file__), "--child",
+                           group], env=faulty.env(), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     print(done.stdout[-2000:], end="")
     assert done.returncode == 0, done.returncode
 
 
+def test_writing():
+    play_in_a_child("writing")
+
+
+def test_verbs():
+    play_in_a_child("verbs")
+
+
+def test_looking():
+    play_in_a_child("looking")
+
+
+def test_opening():
+    play_in_a_child("opening")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--child"]:
-        child()
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2])
     else:
         common.main()

@@ -40,6 +40,10 @@ endif()
 if(RAMET_COVERAGE)
     add_compile_options(--coverage)
     add_link_options(--coverage)
+    add_library(ramet_counts OBJECT
+                "${PROJECT_SOURCE_DIR}/tests/support/counts.c")
+    link_libraries($<TARGET_OBJECTS:ramet_counts>)
+    add_link_options(-Wl,--export-dynamic-symbol=ramet_counts_write)
 endif()
 if(RAMET_HARDEN)
     add_compile_options(-fstack-protector-strong -fstack-clash-protection

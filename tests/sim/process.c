@@ -39,6 +39,7 @@ struct piece {
 
 struct sim_process {
     const struct sim_image *image;
+    void (*write_counts)(void); /* under gcov (tests/support/counts.c) */
     struct piece pieces[PIECES_MAX];
     unsigned piece_count;
     bool is_used;
@@ -120,6 +121,7 @@ load(struct sim_process *copy, const char *path)
     must(handle != NULL, "dlopen");
     copy->image = dlsym(handle, "sim_image");
     must(copy->image != NULL, "sim_image");
+    copy->write_counts = (void (*)(void))dlsym(handle, "ramet_counts_write");
     must(dlinfo(handle, RTLD_DI_LINKMAP, &search.map) == 0, "dlinfo");
     must(dl_iterate_phdr(note_pieces, &search) == 1, "the image's variables");
     /* `fd` stays: another copy would be taken for this one by its name. */
@@ -190,6 +192,16 @@ sim_process_has_ended(const struct sim_process *process)
     return sim_threads_alive(process) == 0;
 }
 
+static void
+let_go(struct sim_process *process)
+{
+    process->image->heap_free();
+    sim_place_killed(process);
+    if (process->write_counts != NULL)
+        process->write_counts();
+    process->is_used = false;
+}
+
 void
 sim_process_kill(struct sim_process *process)
 {
@@ -201,9 +213,7 @@ sim_process_kill(struct sim_process *process)
     sim_threads_kill(process);
     sim_net_killed(process);
     sim_os_free(process->os);
-    process->image->heap_free();
-    sim_place_killed(process);
-    process->is_used = false;
+    let_go(process);
 }
 
 void
@@ -221,8 +231,6 @@ sim_process_reap(struct sim_process *process)
         BLOCKS_KEPT + (process->env.profile != NULL ? BLOCKS_RECORDED : 0))
         sim_fail("%s ends and has %zu blocks of memory left", process->name,
                  blocks);
-    process->image->heap_free();
-    sim_place_killed(process);
-    process->is_used = false;
+    let_go(process);
     sim_trace("%s ended", process->name);
 }

@@ -13,12 +13,14 @@
  */
 #include "tests/sim/image/image.h"
 
+/* Before a process begins in the image there is none to stop. */
 static inline void
 step_at(const volatile void *at)
 {
     const uintptr_t address = (uintptr_t)at;
 
-    if (address >= sim_env->shared_begin && address < sim_env->shared_end)
+    if (sim_env != NULL && address >= sim_env->shared_begin &&
+        address < sim_env->shared_end)
         sim_step();
 }
 

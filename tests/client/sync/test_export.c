@@ -19,8 +19,8 @@
 #define LENGTH (700u << 10) /* some pieces, and a part of one */
 
 struct place {
-    char folder[64];
-    char path[96];
+    char folder[96];
+    char path[128];
     struct faultos *faults;
 };
 
@@ -45,7 +45,10 @@ read_made_up(void *ctx, uint64_t offset, void *buf, size_t len,
 static void
 set_up(struct place *p)
 {
-    strcpy(p->folder, "/tmp/ramet-export-XXXXXX");
+    const char *const base = getenv("RAMET_TEST_TMP");
+
+    snprintf(p->folder, sizeof(p->folder), "%s/ramet-export-XXXXXX",
+             base != NULL ? base : "/tmp");
     assert_non_null(mkdtemp(p->folder));
     snprintf(p->path, sizeof(p->path), "%s/out.db", p->folder);
     p->faults = faultos_new(p->folder);

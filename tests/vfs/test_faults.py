@@ -5,13 +5,14 @@ what was rolled back is not, and no descriptor and no memory is left.
 
 RAMET_TEST_FAULTS=whole tries each n; `sites` one n of each place in the code that
 such calls come from, by its callers; else so many of those, for each kind (2 unless
-told). RAMET_TEST_SEED chooses.
+told). RAMET_TEST_SEED chooses, and RAMET_TEST_GROUP or RAMET_TEST_ONLY of the acts.
 """
 import ctypes
 import errno
 import gc
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def play_all(faulty, acts):
         assert descriptors() <= fds, (act.__name__, fds, descriptors())
         assert faulty.live() <= blocks + 20, (act.__name__, blocks, faulty.live())
     print("%d trials, %d met their fault" % (tried, met))
-    assert met > tried / 2
+    assert met >= tried / 2
 
 
 # ---- the two processes ---------------------------------------------------------------
@@ -167,22 +168,15 @@ def play_in_a_child(group):
                           stderr=subprocess.STDOUT, text=True)
     print(done.stdout[-2000:], end="")
     assert done.returncode == 0, done.returncode
+    return [int(number) for number in
+            re.search(r"(\d+) trials, (\d+) met", done.stdout).groups()]
 
 
-def test_writing():
-    play_in_a_child("writing")
-
-
-def test_verbs():
-    play_in_a_child("verbs")
-
-
-def test_looking():
-    play_in_a_child("looking")
-
-
-def test_opening():
-    play_in_a_child("opening")
+def test_each_fault_is_told_and_nothing_is_lost():
+    wanted = os.environ.get("RAMET_TEST_GROUP")
+    totals = [play_in_a_child(group) for group in fault_acts.ACTS
+              if wanted in (None, group)]
+    print("%d trials, %d met their fault" % tuple(map(sum, zip(*totals))))
 
 
 if __name__ == "__main__":

@@ -354,6 +354,108 @@ a_stale_journal__is_left_where_it_cannot_be_read(void **state)
     assert_int_equal(under_open_files(), 0);
 }
 
+/* ---- SQLite has no memory --------------------------------------------------- */
+
+static sqlite3_mem_methods memory;
+static int allocations_left = -1; /* < 0: as many as are asked for */
+
+static bool
+is_last_allocation(void)
+{
+    return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+static void *
+allocate(int size)
+{
+    return is_last_allocation() ? NULL : memory.xMalloc(size);
+}
+
+static void *
+reallocate(void *block, int size)
+{
+    return is_last_allocation() ? NULL : memory.xRealloc(block, size);
+}
+
+static void
+keep_memory(void)
+{
+    sqlite3_mem_methods counted;
+
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory),
+                     SQLITE_OK);
+    counted = memory;
+    counted.xMalloc = allocate;
+    counted.xRealloc = reallocate;
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_MALLOC, &counted), SQLITE_OK);
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0), SQLITE_OK);
+}
+
+/* Asks all that can be asked; false: it failed. */
+static bool
+ask_all(void)
+{
+    static const char *const questions[] = {
+        "SELECT * FROM ramet_status",
+        "SELECT * FROM ramet_status('main')",
+        "SELECT * FROM ramet_log('main') ORDER BY lsn DESC",
+        "SELECT ramet_lsn('main'), ramet_version(), ramet_errmsg()",
+        "SELECT ramet_prefetch('SELECT * FROM t WHERE n = ?', 1)",
+        "SELECT ramet_push()",
+        "SELECT ramet_wait(1, 1000, 'main')",
+        "PRAGMA ramet_version",
+        "PRAGMA ramet_lsn",
+        "PRAGMA ramet_errmsg",
+        "PRAGMA ramet_wait=1",
+        "PRAGMA locking_mode=exclusive",
+        "PRAGMA journal_mode=wal",
+        "PRAGMA locking_mode=normal",
+        "INSERT INTO t(v) VALUES(1)",
+        "DELETE FROM t WHERE v = 1",
+    };
+    sqlite3 *const db = open_name("a.db", "");
+    bool done = db != NULL;
+
+    for (size_t i = 0; done && i < sizeof(questions) / sizeof(questions[0]);
+         i++)
+        done = run(db, questions[i]) == SQLITE_OK;
+    sqlite3_close(db);
+    return done;
+}
+
+static void
+all_that_is_asked__each_allocation_of_sqlite_fails(void **state)
+{
+    sqlite3 *db;
+    char sql[64 + sizeof(folder)];
+    int failed = 0;
+
+    (void)state;
+    make("a.db", 3);
+    snprintf(sql, sizeof(sql), "&remote=file://%s/store/a", folder);
+    db = open_name("a.db", sql);
+    must(db, "SELECT ramet_push()");
+    sqlite3_close(db);
+    for (int nth = 0;; nth += nth < 400 ? 1 : 5) {
+        bool done, fired;
+
+        allocations_left = nth;
+        done = ask_all();
+        fired = allocations_left < 0;
+        allocations_left = -1;
+        assert_true(done || fired);
+        failed += !done;
+        assert_int_equal(under_open_files(), 0);
+        assert_true(rows_of("a.db") == 3 || rows_of("a.db") == 4);
+        db = open_name("a.db", "");
+        must(db, "DELETE FROM t WHERE v = 1");
+        sqlite3_close(db);
+        if (!fired)
+            break;
+    }
+    assert_true(failed > 100);
+}
+
 /* ---- methods --------------------------------------------------------------------- */
 
 static void
@@ -657,6 +759,7 @@ main(int argc, char **argv)
         WITH(an_opening__each_call_below_fails),
         WITH(a_journal_beside_it__goes_if_it_is_stale),
         WITH(a_stale_journal__is_left_where_it_cannot_be_read),
+        WITH(all_that_is_asked__each_allocation_of_sqlite_fails),
         WITH(file_controls__answer_as_those_of_a_plain_file),
         WITH(a_journal__has_no_locks_and_is_the_only_one),
         WITH(companions_by_other_strings__are_seen_by_nobody),
@@ -675,6 +778,7 @@ main(int argc, char **argv)
     }
     extension = argv[1];
     version = atoi(argv[2]);
+    keep_memory();
     under_register(version);
     setenv("RAMET_DEFAULT_VFS", "1", 1);
     if (sqlite3_open(":memory:", &loader) != SQLITE_OK ||

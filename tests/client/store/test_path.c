@@ -93,7 +93,7 @@ path__that_leads_nowhere__is_refused(void **state)
     must(symlink("b.db", "a.db"));
     must(symlink("a.db", "b.db"));
     is_refused("a.db", RAMET_EINVAL, "circle");
-    is_refused("", RAMET_EINVAL, "needs a name");
+    is_refused("", RAMET_EINVAL, "name is empty");
     memset(long_name, 'x', 4999);
     long_name[4999] = '\0';
     is_refused(long_name, RAMET_EINVAL, "too long");

@@ -297,6 +297,71 @@ api__tells_what_is_wrong(void **state)
     assert_string_equal(ramet_version(), RAMET_VERSION_STRING);
 }
 
+/* Nothing but what the header says, and nothing happens. */
+static void
+api__what_is_asked_wrongly_is_refused(void **state)
+{
+    ramet_options options = {0};
+    ramet_volume *volume = NULL;
+    ramet_error error;
+    ramet_info info;
+    char path[300], token[RAMET_TOKEN_SIZE];
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/a", dir);
+    assert_int_equal(ramet_open(NULL, NULL, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_open(path, NULL, NULL, NULL), RAMET_ERROR_INVALID);
+    options.size = 1;
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    options.size = sizeof(options) + 1;
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    options.size = sizeof(options);
+    options.sync = "often";
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    options.sync = "commit"; /* and there is none to be made */
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_NOT_FOUND);
+    assert_null(volume);
+
+    check(ramet_open(path, NULL, &volume, &error), &error);
+    assert_int_equal(ramet_begin(volume, 7, &error), RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_commit(volume, &error), RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_write(volume, 0, "x", 1, &error),
+                     RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_truncate(volume, 0, &error), RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_read(volume, 0, path, SIZE_MAX, &error),
+                     RAMET_ERROR_INVALID);
+    check(ramet_begin(volume, RAMET_READ, &error), &error);
+    assert_int_equal(ramet_begin(volume, RAMET_READ, &error),
+                     RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_write(volume, 0, "x", 1, &error),
+                     RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_wait_durable(volume, 1, token, &error),
+                     RAMET_ERROR_INVALID);
+    ramet_rollback(volume);
+    ramet_rollback(volume); /* of nothing */
+    check(ramet_begin(volume, RAMET_WRITE, &error), &error);
+    assert_int_not_equal(ramet_write(volume, UINT64_MAX, "x", 1, &error),
+                         RAMET_SUCCESS);
+    assert_int_not_equal(ramet_truncate(volume, UINT64_MAX, &error),
+                         RAMET_SUCCESS);
+    ramet_close(volume); /* rolls back */
+    ramet_close(NULL);
+    ramet_rollback(NULL);
+
+    check(ramet_open(path, NULL, &volume, &error), &error);
+    assert_int_equal(ramet_length(volume, &error), 0);
+    assert_int_not_equal(ramet_push(volume, NULL, &error), RAMET_SUCCESS);
+    assert_non_null(strstr(error.text, "no remote"));
+    assert_int_not_equal(ramet_fetch(volume, NULL, &error), RAMET_SUCCESS);
+    check(ramet_stat(volume, &info, NULL), &error);
+    ramet_close(volume);
+}
+
 int
 main(void)
 {
@@ -311,6 +376,8 @@ main(void)
             api__opened_readonly_refuses_verbs_that_write, setup, teardown),
         cmocka_unit_test_setup_teardown(api__tells_what_is_wrong, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(api__what_is_asked_wrongly_is_refused,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }

@@ -608,6 +608,24 @@ read_many__takes_the_same_frame_twice(void **state)
     assert_int_equal(visited.count, 3);
 }
 
+/* As only a map says that lies. */
+static void
+read_many__of_a_frame_within_another__reads_that_as_a_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct ramet_frame frames[2];
+    struct visited visited = {0};
+
+    put_many(f, 1, frames, 1, 0, 100);
+    assert_true(frames[0].extent.length_bytes > 20);
+    frames[1] = frames[0];
+    frames[1].extent.offset_bytes += 4;
+    frames[1].extent.length_bytes -= 12;
+    assert_int_equal(read_many(f, frames, 2, &visited), RAMET_ECORRUPT);
+    assert_int_equal(visited.count, 1);
+    assert_int_equal(visited.seen[0], 100);
+}
+
 static void
 read_many__ends_where_the_visitor_fails(void **state)
 {
@@ -763,6 +781,7 @@ main(void)
         TEST(read_many__bridges_small_gaps_only),
         TEST(read_many__reads_a_mebibyte_or_so_at_once),
         TEST(read_many__takes_the_same_frame_twice),
+        TEST(read_many__of_a_frame_within_another__reads_that_as_a_whole),
         TEST(read_many__ends_where_the_visitor_fails),
         TEST(read_many__refuses_a_bad_frame),
         TEST(read__notices_what_the_store_does_wrong),

@@ -89,6 +89,101 @@ push__lands_once_whatever_request_fails(void **state)
         }
 }
 
+/* Text of which a dictionary knows the words. */
+static void
+fill_with_words(uint8_t *out, size_t len, uint32_t seed)
+{
+    size_t at = 0;
+
+    while (at < len) {
+        char word[40];
+        size_t n;
+
+        seed = seed * UINT32_C(1664525) + UINT32_C(1013904223);
+        n = (size_t)snprintf(word, sizeof(word), "customer-%u@example-%u.org;",
+                             seed >> 22, seed >> 28);
+        n = n < len - at ? n : len - at;
+        memcpy(out + at, word, n);
+        at += n;
+    }
+}
+
+/* A new dictionary goes out while pages are compressed with it, where a request takes
+ * its time: the commit that names it is not there before it. */
+static void
+push__with_a_dictionary__lands_with_it_whatever_request_fails(void **state)
+{
+    enum { LENGTH = 2u << 20 };
+    uint8_t *const words = malloc(LENGTH);
+    bool fired = true;
+
+    (void)state;
+    assert_non_null(words);
+    fill_with_words(words, LENGTH, 7);
+    for (uint64_t nth = 0; fired; nth++) {
+        struct ramet_file *file;
+        struct world *world;
+        void *fresh = NULL;
+        struct ramet_err err;
+
+        assert_true(nth < 30);
+        assert_int_equal(world_setup(&fresh), 0);
+        world = fresh;
+        world->faults[0]->traits = RAMET_STORE_SENDS_AHEAD;
+        file = world_open(world, 0, "a");
+        world_write(file, 0, words, LENGTH);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_FAIL, nth,
+                             RAMET_EUNREACHABLE);
+        if (ramet_file_push(file, NULL, &err) == RAMET_OK)
+            world_expect_remote(world, 1, words, LENGTH);
+        fired = ramet_faultstore_fired(world->faults[0]);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+        OK(ramet_file_push(file, NULL, e));
+        world_expect_remote(world, 1, words, LENGTH);
+        ramet_file_close(file);
+        assert_int_equal(world_teardown(&fresh), 0);
+    }
+    free(words);
+}
+
+static void
+flip_last_byte(const char *path)
+{
+    FILE *const file = fopen(path, "r+b");
+    int byte;
+
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    byte = fgetc(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    assert_int_equal(fputc(byte ^ 1, file), byte ^ 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Its head may be right: what is damaged are the pages that it carries. */
+static void
+intent__with_a_flipped_bit__is_not_sent(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+    uint8_t *const before = malloc(SIZE);
+    struct ramet_err err;
+
+    assert_non_null(before);
+    memcpy(before, bytes, SIZE);
+    change(file, 3);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(file, NULL, &err), RAMET_EUNKNOWN);
+    ramet_file_close(file);
+    flip_last_byte(world_path(world, "a-ramet/intent"));
+    file = world_open(world, 0, "a");
+    assert_int_equal(ramet_file_push(file, NULL, &err), RAMET_ECORRUPT);
+    world_expect_remote(world, 1, before, SIZE);
+    world_expect(file, bytes, SIZE);
+    ramet_file_close(file);
+    free(before);
+}
+
 /* The intent's request hangs; somebody else wins the slot; then it lands. */
 static void
 push__that_lands_late_loses_to_whoever_won(void **state)
@@ -286,6 +381,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(push__lands_once_whatever_request_fails),
+        cmocka_unit_test(
+            push__with_a_dictionary__lands_with_it_whatever_request_fails),
+        T(intent__with_a_flipped_bit__is_not_sent),
         T(push__that_lands_late_loses_to_whoever_won),
         T(pull__does_not_take_ones_own_commit_for_anothers),
         T(push__lands_once_wherever_the_power_goes),

@@ -65,7 +65,9 @@ static int
 setup_s3(void **state)
 {
     static unsigned count;
-    const struct ramet_s3_options options = {.configured = false};
+    const struct ramet_s3_options options = {
+        .connect_timeout_ms = 240000, /* the machine may be busy */
+        .stall_timeout_ms = 240000};
     struct fixture *f = calloc(1, sizeof(*f));
     struct ramet_err err = {.text = ""};
     char root[256], query[256];

@@ -20,14 +20,17 @@
 #define LARGE ((11u << 20) + 7u) /* three parts */
 #define OTHERS 12u
 #define TRIALS_MAX 2000
-#define CALM 4 /* so many in a row that met no failure end it */
+#define PATIENCE_MS 240000u /* the machine may be busy */
+#define CALM 4              /* so many in a row that met no failure end it */
 
 static uint8_t bytes[LARGE];
 
 static enum ramet_rc
 open_store(struct ramet_objstore **out_store, struct ramet_err *err)
 {
-    const struct ramet_s3_options options = {.configured = true};
+    const struct ramet_s3_options options = {.configured = true,
+                                             .connect_timeout_ms = PATIENCE_MS,
+                                             .stall_timeout_ms = PATIENCE_MS};
 
     return ramet_s3store_open("s3://bucket/starved", getenv("STARVED_QUERY"),
                               &options, out_store, err);

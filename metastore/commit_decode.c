@@ -1,5 +1,6 @@
 /*
- * commit_decode.c - commits from bytes, which are hostile until checked.
+ * commit_decode.c - commits from bytes, which are hostile until checked; what they
+ * say of deltas is in commit_decode_deltas.c.
  *
  * Order of checks: magic and version, the core's hash, the core's fields, the
  * body's hash, the body. So a text about fields points at the writer, one
@@ -10,8 +11,6 @@
  *       Heads with tables are at most 32 KiB, so decoding one is bounded.
  *   (3) Where all tables stand in the commit, they name exactly the pages in
  *       `changed`.
- *   (4) Blocks of deltas fill their segment to its end, and hold as many pages
- *       as there are deltas.
  */
 #include "metastore/commit.h"
 
@@ -25,15 +24,6 @@
 #define SEGMENT_BYTES_MIN 4u
 #define CHUNK_BYTES_MIN 20u
 #define FRAME_BYTES_MIN 18u
-#define BLOCK_BYTES_MIN 18u
-#define NAME_BYTES_MIN 2u
-
-static enum ramet_rc
-damaged(uint64_t lsn, const char *what, struct ramet_err *err)
-{
-    assert(what != NULL);
-    return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 ": %s", lsn, what);
-}
 
 enum ramet_rc
 ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
@@ -115,19 +105,22 @@ check_core(const uint8_t *core, const struct ramet_vid *volume, uint64_t lsn,
                           lsn, core[COMMIT_AT_ALGO]);
     hash = ramet_hash128(core, COMMIT_AT_HASH);
     if (memcmp(&hash, core + COMMIT_AT_HASH, RAMET_HASH_SIZE) != 0)
-        return damaged(lsn, "hash of the head does not match", err);
+        return ramet_commit_damaged(lsn, "hash of the head does not match",
+                                    err);
     if (ramet_get_le64(core + COMMIT_AT_LSN) != lsn)
-        return damaged(lsn, "the object under its key has another LSN", err);
+        return ramet_commit_damaged(
+            lsn, "the object under its key has another LSN", err);
     if (memcmp(core + COMMIT_AT_VOLUME, &volume->id, RAMET_ID_SIZE) != 0)
-        return damaged(lsn, "the object under its key is of another volume",
-                       err);
+        return ramet_commit_damaged(
+            lsn, "the object under its key is of another volume", err);
     if ((ramet_get_le16(core + COMMIT_AT_FLAGS) & ~COMMIT_FLAGS) != 0 ||
         !ramet_bytes_are_zero(core + COMMIT_AT_RESERVED, COMMIT_RESERVED_SIZE))
         return RAMET_FAIL(
             err, RAMET_EVERSION,
             "commit %" PRIu64 ": flags or fields of a later version", lsn);
     if (core[COMMIT_AT_PAGE_SIZE] > 16 || core[COMMIT_AT_DISTANCE] > lsn)
-        return damaged(lsn, "page size or map distance out of range", err);
+        return ramet_commit_damaged(
+            lsn, "page size or map distance out of range", err);
     return RAMET_OK;
 }
 
@@ -147,9 +140,10 @@ ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
     take_fields(core, &c);
     flaw = ramet_commit_flaw(&c);
     if (flaw != NULL)
-        return damaged(lsn, flaw, err);
+        return ramet_commit_damaged(lsn, flaw, err);
     if (c.inline_length_bytes > RAMET_SEGMENT_INLINE_MAX)
-        return damaged(lsn, "inline segment of an impossible length", err);
+        return ramet_commit_damaged(
+            lsn, "inline segment of an impossible length", err);
     memcpy(out_hash, core + COMMIT_AT_HASH, RAMET_HASH_SIZE);
     assert(c.lsn == lsn && c.segments == NULL);
     *out_commit = c;
@@ -215,7 +209,7 @@ decode_chunks(struct ramet_reader *in, uint64_t lsn,
 
     assert(seg->chunks == NULL && seg->first_pgno >= 1);
     if (in->bad || count == 0)
-        return damaged(lsn, "bad count of table chunks", err);
+        return ramet_commit_damaged(lsn, "bad count of table chunks", err);
     seg->chunks = ramet_calloc((size_t)count, sizeof(seg->chunks[0]));
     if (seg->chunks == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %" PRIu64 " chunks",
@@ -225,13 +219,14 @@ decode_chunks(struct ramet_reader *in, uint64_t lsn,
         struct ramet_table_chunk *const chunk = &seg->chunks[i];
 
         if (!decode_chunk(in, seg, next_pgno, end, chunk))
-            return damaged(lsn, "table chunk out of place", err);
+            return ramet_commit_damaged(lsn, "table chunk out of place", err);
         next_pgno = (uint64_t)chunk->last_pgno + 1;
         end = chunk->offset_bytes + chunk->length_bytes;
     }
     if (seg->chunks[0].first_pgno != seg->first_pgno ||
         next_pgno != (uint64_t)seg->last_pgno + 1)
-        return damaged(lsn, "table chunks do not cover their segment", err);
+        return ramet_commit_damaged(
+            lsn, "table chunks do not cover their segment", err);
     return RAMET_OK;
 }
 
@@ -251,7 +246,8 @@ decode_table(struct ramet_reader *in, const struct ramet_commit_object *c,
 
     assert(seg->frames == NULL && seg->frame_count >= 1);
     if (seg->frame_count > ramet_reader_left(in) / FRAME_BYTES_MIN)
-        return damaged(c->lsn, "frame count beyond its bytes", err);
+        return ramet_commit_damaged(c->lsn, "frame count beyond its bytes",
+                                    err);
     seg->frames = ramet_calloc(seg->frame_count, sizeof(seg->frames[0]));
     if (seg->frames == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %u frames",
@@ -264,7 +260,8 @@ decode_table(struct ramet_reader *in, const struct ramet_commit_object *c,
     last = &seg->frames[seg->frame_count - 1];
     if (seg->frames[0].first_pgno != seg->first_pgno ||
         last->first_pgno + (last->page_count - 1) != seg->last_pgno)
-        return damaged(c->lsn, "frame table and page range do not agree", err);
+        return ramet_commit_damaged(
+            c->lsn, "frame table and page range do not agree", err);
     for (uint32_t i = 0; is_inline && i < seg->frame_count; i++)
         seg->frames[i].extent.offset_bytes +=
             ramet_commit_inline_start(head_length);
@@ -313,8 +310,9 @@ decode_segment_front(struct ramet_reader *in,
     if (in->bad || last > c->page_count || seg->frame_count == 0 ||
         seg->frame_count > last - first + 1 ||
         seg->size_bytes <= RAMET_SEGMENT_HEADER_SIZE)
-        return damaged(c->lsn, "bad segment", err); /* invariant (2) */
-    assert(first > last_pgno && first <= last);     /* invariant (2) */
+        return ramet_commit_damaged(c->lsn, "bad segment",
+                                    err);       /* invariant (2) */
+    assert(first > last_pgno && first <= last); /* invariant (2) */
     seg->first_pgno = (uint32_t)first;
     seg->last_pgno = (uint32_t)last;
     return RAMET_OK;
@@ -336,14 +334,14 @@ decode_segment(struct ramet_reader *in, const struct ramet_commit_object *c,
                           "version",
                           c->lsn, flags);
     if (!flags_fit(c, index, flags))
-        return damaged(c->lsn, "segment flags do not fit", err);
+        return ramet_commit_damaged(c->lsn, "segment flags do not fit", err);
     rc = decode_segment_front(in, c, is_inline, last_pgno, seg, err);
     if (rc != RAMET_OK)
         return rc;
     if (flags & SEGMENT_DICT) {
         seg->has_dict = true;
         if (!decode_dict(in, &c->volume, &seg->dict))
-            return damaged(c->lsn, "bad dictionary", err);
+            return ramet_commit_damaged(c->lsn, "bad dictionary", err);
     }
     if (flags & SEGMENT_CHUNKS)
         return decode_chunks(in, c->lsn, seg, err);
@@ -375,141 +373,18 @@ check_coverage(const struct ramet_commit_object *c, struct ramet_err *err)
             if (run == c->changed.run_count ||
                 c->changed.runs[run].first > frame->first_pgno ||
                 c->changed.runs[run].last < last)
-                return damaged(c->lsn, "a frame of pages not changed", err);
+                return ramet_commit_damaged(
+                    c->lsn, "a frame of pages not changed", err);
             in_tables += frame->page_count;
         }
     }
     if (all && in_tables != ramet_pageset_count(&c->changed))
-        return damaged(c->lsn, "changed pages without a frame", err);
+        return ramet_commit_damaged(c->lsn, "changed pages without a frame",
+                                    err);
     if (c->changed.run_count > 0 && c->segment_count == 0)
-        return damaged(c->lsn, "changed pages without a segment", err);
+        return ramet_commit_damaged(c->lsn, "changed pages without a segment",
+                                    err);
     return RAMET_OK;
-}
-
-/* ---- deltas -------------------------------------------------------------- */
-
-/* Where the blocks begin, and how many there are. */
-static bool
-decode_deltas_place(struct ramet_reader *in,
-                    const struct ramet_commit_object *c,
-                    struct ramet_commit_deltas *deltas)
-{
-    uint64_t end = ramet_commit_inline_end(c);
-    uint64_t count;
-
-    assert(deltas->pages.run_count > 0);
-    if (!deltas->extent.is_inline) {
-        const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
-
-        if (id != NULL)
-            memcpy(&deltas->extent.id.id, id, RAMET_ID_SIZE);
-        end = deltas->extent.size_bytes = ramet_read_varint_max(in, INT64_MAX);
-    }
-    deltas->extent.offset_bytes = ramet_read_varint_max(in, INT64_MAX);
-    count = ramet_read_varint_max(in, UINT32_MAX);
-    deltas->extent.block_count = (uint32_t)count;
-    return !in->bad && count > 0 &&
-           count <= ramet_pageset_count(&deltas->pages) &&
-           deltas->extent.is_inline == ramet_id_is_nil(&deltas->extent.id.id) &&
-           deltas->extent.offset_bytes >= RAMET_SEGMENT_HEADER_SIZE &&
-           deltas->extent.offset_bytes < end;
-}
-
-/* Invariant (4). */
-static enum ramet_rc
-decode_blocks(struct ramet_reader *in, const struct ramet_commit_object *c,
-              struct ramet_commit_deltas *deltas, struct ramet_err *err)
-{
-    const uint64_t end = deltas->extent.is_inline ? ramet_commit_inline_end(c)
-                                                  : deltas->extent.size_bytes;
-    uint64_t at = deltas->extent.offset_bytes;
-    uint64_t pages = 0;
-
-    assert(deltas->extent.blocks == NULL && deltas->extent.offset_bytes < end);
-    if (deltas->extent.block_count > ramet_reader_left(in) / BLOCK_BYTES_MIN)
-        return damaged(c->lsn, "count of blocks beyond its bytes", err);
-    deltas->extent.blocks = ramet_calloc(deltas->extent.block_count,
-                                         sizeof(deltas->extent.blocks[0]));
-    if (deltas->extent.blocks == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %u blocks",
-                          deltas->extent.block_count);
-    for (uint32_t i = 0; i < deltas->extent.block_count; i++) {
-        struct ramet_delta_block *const block = &deltas->extent.blocks[i];
-        const uint64_t count =
-            ramet_read_varint_max(in, RAMET_DELTA_BLOCK_PAGES_MAX - 1) + 1;
-        const uint64_t length =
-            ramet_read_varint_max(in, RAMET_DELTA_BLOCK_MAX - 1) + 1;
-        const uint8_t *const hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
-
-        if (in->bad || length > end - at)
-            return damaged(c->lsn, "block of deltas out of place", err);
-        block->page_count = (uint32_t)count;
-        block->length_bytes = (uint32_t)length;
-        memcpy(&block->hash, hash, RAMET_HASH_SIZE);
-        at += length;
-        pages += count;
-    }
-    if (at != end || pages != ramet_pageset_count(&deltas->pages))
-        return damaged(c->lsn, "blocks do not hold the deltas", err);
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-decode_names(struct ramet_reader *in, uint64_t lsn,
-             struct ramet_commit_deltas *deltas, struct ramet_err *err)
-{
-    const uint64_t total = ramet_pageset_count(&deltas->pages);
-    const uint64_t count =
-        ramet_read_varint_max(in, ramet_reader_left(in) / NAME_BYTES_MIN);
-    uint64_t next = 0;
-
-    if (in->bad || count > total)
-        return damaged(lsn, "bad count of names", err);
-    if (count == 0)
-        return RAMET_OK;
-    deltas->names = ramet_calloc((size_t)count, sizeof(deltas->names[0]));
-    if (deltas->names == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %" PRIu64 " names",
-                          count);
-    deltas->name_count = (uint32_t)count;
-    for (uint32_t i = 0; i < deltas->name_count; i++) {
-        const uint64_t position = next + ramet_read_varint_max(in, UINT32_MAX);
-        const uint64_t pgno = ramet_read_varint_max(in, UINT32_MAX);
-
-        if (in->bad || position >= total || pgno == 0)
-            return damaged(lsn, "a delta's name is malformed", err);
-        deltas->names[i] = (struct ramet_delta_name){
-            .position = (uint32_t)position, .pgno = (uint32_t)pgno};
-        assert(position >= next);
-        next = position + 1;
-    }
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-decode_deltas(struct ramet_reader *in, struct ramet_commit_object *c,
-              struct ramet_err *err)
-{
-    struct ramet_commit_deltas *const deltas = &c->deltas;
-    unsigned flags;
-    enum ramet_rc rc;
-
-    assert(deltas->extent.block_count == 0);
-    if (deltas->pages.run_count == 0)
-        return RAMET_OK;
-    flags = ramet_read_u8(in);
-    if (flags > DELTAS_INLINE)
-        return RAMET_FAIL(err, RAMET_EVERSION,
-                          "commit %" PRIu64 ": flags of deltas of a later "
-                          "version",
-                          c->lsn);
-    deltas->extent.is_inline = flags == DELTAS_INLINE;
-    if (!decode_deltas_place(in, c, deltas))
-        return damaged(c->lsn, "deltas out of place", err);
-    if (ramet_commit_has_own_map(c))
-        return RAMET_OK;
-    rc = decode_blocks(in, c, deltas, err);
-    return rc == RAMET_OK ? decode_names(in, c->lsn, deltas, err) : rc;
 }
 
 /* ---- all of it ----------------------------------------------------------- */
@@ -546,7 +421,7 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
         return rc;
     count = ramet_read_varint_max(in, RAMET_COMMIT_SEGMENTS_MAX);
     if (in->bad || count > ramet_reader_left(in) / SEGMENT_BYTES_MIN)
-        return damaged(c->lsn, "bad count of segments", err);
+        return ramet_commit_damaged(c->lsn, "bad count of segments", err);
     c->segments = ramet_calloc((size_t)count + 1, sizeof(c->segments[0]));
     if (c->segments == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %" PRIu64 " segments",
@@ -559,16 +434,17 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
             return rc;
         last_pgno = c->segments[i].last_pgno;
     }
-    rc = decode_deltas(in, c, err);
+    rc = ramet_commit_decode_deltas(in, c, err);
     if (rc != RAMET_OK)
         return rc;
     if (!ramet_commit_new_deltas_are_named(c))
-        return damaged(c->lsn, "a delta over what was cut off", err);
+        return ramet_commit_damaged(c->lsn, "a delta over what was cut off",
+                                    err);
     if (in->bad || ramet_reader_left(in) != 0)
-        return damaged(c->lsn, "bytes after its end", err);
+        return ramet_commit_damaged(c->lsn, "bytes after its end", err);
     flaw = body_flaw(c);
     if (flaw != NULL)
-        return damaged(c->lsn, flaw, err);
+        return ramet_commit_damaged(c->lsn, flaw, err);
     return check_coverage(c, err);
 }
 
@@ -586,22 +462,24 @@ ramet_commit_decode(const uint8_t *head, size_t head_length,
 
     assert(head != NULL);
     if (head_length < RAMET_COMMIT_CORE_SIZE)
-        return damaged(lsn, "shorter than a head", err);
+        return ramet_commit_damaged(lsn, "shorter than a head", err);
     rc = ramet_commit_decode_core(head, volume, lsn, &c, &hash, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_get_le32(head + COMMIT_AT_HEAD_LENGTH) != head_length)
-        return damaged(lsn, "head of another length", err);
+        return ramet_commit_damaged(lsn, "head of another length", err);
     if (!ramet_commit_has_own_map(&c) &&
         c.head_bytes_since_map + head_length > COMMIT_HEAD_BYTES_MAX)
-        return damaged(lsn, "too many bytes of heads after the map", err);
+        return ramet_commit_damaged(
+            lsn, "too many bytes of heads after the map", err);
     if (object_size != 0 && ramet_commit_object_size(head) != object_size)
-        return damaged(lsn, "object of another length", err);
+        return ramet_commit_damaged(lsn, "object of another length", err);
     ramet_reader_init(&in, head + RAMET_COMMIT_CORE_SIZE,
                       head_length - RAMET_COMMIT_CORE_SIZE);
     body_hash = ramet_hash128(in.data, in.len);
     if (memcmp(&body_hash, head + COMMIT_AT_BODY_HASH, RAMET_HASH_SIZE) != 0)
-        return damaged(lsn, "hash of the head's body does not match", err);
+        return ramet_commit_damaged(
+            lsn, "hash of the head's body does not match", err);
     rc = decode_body(&in, (uint32_t)head_length, &c, err);
     if (rc != RAMET_OK) {
         ramet_commit_done(&c);

@@ -63,6 +63,15 @@ enum { DELTAS_INLINE = 1 };
 #define COMMIT_MAP_NODE_MAX 32768u
 #define COMMIT_MAP_HEADER_SIZE 40u
 
+/* RAMET_ECORRUPT, in words. */
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_damaged(uint64_t lsn, const char *what, struct ramet_err *err);
+/* `deltas.pages` are known. */
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_decode_deltas(struct ramet_reader *in,
+                           struct ramet_commit_object *c,
+                           struct ramet_err *err);
+
 /* What is wrong with the core's fields, in words, or NULL. */
 const char *ramet_commit_flaw(const struct ramet_commit_object *commit);
 

@@ -1,9 +1,6 @@
 /*
  * pagecache.c - see pagecache.h.
  *
- * A hash table with chains over an array of entries; the clock's hand walks
- * the array.
- *
  *   (1) an entry is right for the commits `first` and `last`, and all between
  *       them; but whether a commit is between them only its line could tell
  *   (2) bytes <= limit_bytes, or there are at most ENTRIES_MIN entries
@@ -18,37 +15,31 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/lru_table.h"
 #include "core/thread.h"
 
-#define BUCKETS 4096u /* a power of two */
+#define BUCKETS 4096u
 #define ENTRIES_MIN 16u
-#define NONE UINT32_MAX
 #define STAYS_ONCE 1u
 #define STAYS_UNREAD 2u
 #define STAYS_AGAIN 3u
 
 struct entry {
+    struct ramet_lru_link link; /* first */
     struct ramet_point first;
     struct ramet_point last;
-    uint32_t pgno; /* 0: free */
-    uint32_t next; /* in its chain, or in the list of free ones */
-    uint32_t size;
+    uint32_t pgno;
     bool was_read;
-    uint8_t stays; /* times that the hand passes it by: invariant (3) */
-    uint8_t *page;
+    uint8_t stays; /* times that the clock passes it by: invariant (3) */
+    uint8_t page[];
 };
 
 struct ramet_pagecache {
     struct ramet_mutex mutex;
     size_t limit_bytes;
-    size_t bytes;
-    uint32_t buckets[BUCKETS];
-    struct entry *entries;
-    uint32_t capacity; /* of entries */
-    uint32_t count;    /* ever used */
-    uint32_t live;
-    uint32_t free_list;
-    uint32_t hand;
+    uint32_t count;
+    struct ramet_lru_table table; /* by when they came, or were passed by */
+    struct ramet_lru_link *buckets[BUCKETS];
 };
 
 struct ramet_pagecache *
@@ -60,9 +51,7 @@ ramet_pagecache_new(size_t limit_bytes)
         return NULL;
     ramet_mutex_init(&cache->mutex);
     cache->limit_bytes = limit_bytes;
-    cache->free_list = NONE;
-    for (uint32_t i = 0; i < BUCKETS; i++)
-        cache->buckets[i] = NONE;
+    ramet_lru_table_init(&cache->table, cache->buckets, BUCKETS);
     return cache;
 }
 
@@ -71,10 +60,7 @@ ramet_pagecache_free(struct ramet_pagecache *cache)
 {
     if (cache == NULL)
         return;
-    for (uint32_t i = 0; i < cache->count; i++)
-        ramet_free(cache->entries[i].page);
-    assert(cache->live <= cache->count);
-    ramet_free(cache->entries);
+    ramet_pagecache_clear(cache);
     ramet_mutex_done(&cache->mutex);
     ramet_free(cache);
 }
@@ -88,10 +74,10 @@ ramet_pagecache_grow(struct ramet_pagecache *cache, size_t limit_bytes)
     ramet_mutex_unlock(&cache->mutex);
 }
 
-static uint32_t *
-bucket_of(struct ramet_pagecache *cache, uint32_t pgno)
+static uint64_t
+hash_of(uint32_t pgno)
 {
-    return &cache->buckets[(pgno * 2654435761u >> 16) & (BUCKETS - 1)];
+    return pgno * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static bool
@@ -103,14 +89,13 @@ is_right(const struct entry *e, const struct ramet_point *at)
 static struct entry *
 find(struct ramet_pagecache *cache, const struct ramet_point *at, uint32_t pgno)
 {
-    for (uint32_t i = *bucket_of(cache, pgno); i != NONE;
-         i = cache->entries[i].next) {
-        struct entry *const e = &cache->entries[i];
+    struct entry *e =
+        (struct entry *)ramet_lru_table_first(&cache->table, hash_of(pgno));
 
-        if (e->pgno == pgno && is_right(e, at))
-            return e;
-    }
-    return NULL;
+    assert(pgno >= 1);
+    while (e != NULL && (e->pgno != pgno || !is_right(e, at)))
+        e = (struct entry *)ramet_lru_table_next(&e->link);
+    return e;
 }
 
 bool
@@ -123,7 +108,7 @@ ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
     ramet_mutex_lock(&cache->mutex);
     entry = find(cache, at, pgno);
     if (entry != NULL) {
-        assert(offset <= entry->size && len <= entry->size - offset);
+        assert(offset <= entry->link.cost && len <= entry->link.cost - offset);
         if (len > 0) { /* else it is only asked for */
             memcpy(out, entry->page + offset, len);
             entry->stays = entry->was_read ? STAYS_AGAIN : STAYS_ONCE;
@@ -135,126 +120,70 @@ ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
 }
 
 static void
-drop(struct ramet_pagecache *cache, uint32_t index)
+drop(struct ramet_pagecache *cache, struct entry *entry)
 {
-    struct entry *const entry = &cache->entries[index];
-    uint32_t *link = bucket_of(cache, entry->pgno);
-
-    assert(entry->pgno != 0 && cache->live > 0);
-    assert(cache->bytes >= entry->size);
-    while (*link != index)
-        link = &cache->entries[*link].next;
-    *link = entry->next;
-    cache->bytes -= entry->size;
-    cache->live--;
-    ramet_free(entry->page);
-    *entry = (struct entry){.next = cache->free_list};
-    cache->free_list = index;
+    assert(cache->count > 0);
+    ramet_lru_table_remove(&cache->table, &entry->link);
+    cache->count--;
+    ramet_free(entry);
 }
 
 void
 ramet_pagecache_clear(struct ramet_pagecache *cache)
 {
     ramet_mutex_lock(&cache->mutex);
-    for (uint32_t i = 0; i < cache->count; i++)
-        if (cache->entries[i].pgno != 0)
-            drop(cache, i);
-    assert(cache->live == 0 && cache->bytes == 0);
+    while (cache->table.oldest != NULL)
+        drop(cache, (struct entry *)cache->table.oldest);
+    assert(cache->count == 0 && cache->table.bytes == 0);
     ramet_mutex_unlock(&cache->mutex);
 }
 
+/* By the clock: who is passed by comes again when all others have been. */
 static void
 make_room(struct ramet_pagecache *cache, size_t size)
 {
-    assert(cache->live <= cache->count && cache->count <= cache->capacity);
-    while (cache->live >= ENTRIES_MIN &&
-           cache->bytes + size > cache->limit_bytes) {
-        struct entry *const entry = &cache->entries[cache->hand];
+    while (cache->count >= ENTRIES_MIN &&
+           cache->table.bytes + size > cache->limit_bytes) {
+        struct entry *const entry = (struct entry *)cache->table.oldest;
 
-        assert(cache->hand < cache->count);
-        assert(entry->stays <= STAYS_AGAIN); /* invariant 3 */
-        if (entry->pgno != 0 && entry->stays == 0)
-            drop(cache, cache->hand);
-        else if (entry->pgno != 0)
-            entry->stays--;
-        cache->hand = cache->hand + 1 < cache->count ? cache->hand + 1 : 0;
+        assert(entry->stays <= STAYS_AGAIN); /* invariant (3) */
+        if (entry->stays == 0) {
+            drop(cache, entry);
+            continue;
+        }
+        entry->stays--;
+        ramet_lru_table_use(&cache->table, &entry->link);
     }
-}
-
-/* A free entry's index, or NONE on no memory. */
-static uint32_t
-take_entry(struct ramet_pagecache *cache)
-{
-    uint32_t index = cache->free_list;
-
-    if (index != NONE) {
-        assert(index < cache->count && cache->entries[index].pgno == 0);
-        cache->free_list = cache->entries[index].next;
-        return index;
-    }
-    if (cache->count == cache->capacity) {
-        const uint32_t capacity =
-            cache->capacity > 0 ? cache->capacity * 2 : 64;
-        struct entry *const entries =
-            ramet_realloc(cache->entries, capacity * sizeof(*entries));
-
-        if (entries == NULL)
-            return NONE;
-        cache->entries = entries;
-        cache->capacity = capacity;
-    }
-    assert(cache->count < cache->capacity);
-    index = cache->count++;
-    cache->entries[index] = (struct entry){.pgno = 0};
-    return index;
 }
 
 static void
-put(struct ramet_pagecache *cache, const struct ramet_point *at, uint32_t pgno,
-    uint8_t *page, size_t size)
+put(struct ramet_pagecache *cache, struct entry *entry, size_t size)
 {
-    uint32_t *bucket;
-    uint32_t index;
-
     make_room(cache, size);
-    index = take_entry(cache);
-    if (index == NONE) {
-        ramet_free(page);
-        return;
-    }
-    assert(cache->bytes + size <= cache->limit_bytes ||
-           cache->live < ENTRIES_MIN); /* invariant 2 */
-    assert(cache->entries[index].pgno == 0);
-    bucket = bucket_of(cache, pgno);
-    cache->entries[index] = (struct entry){
-        .first = *at,
-        .last = *at,
-        .pgno = pgno,
-        .next = *bucket,
-        .size = (uint32_t)size,
-        .stays = STAYS_UNREAD,
-        .page = page,
-    };
-    *bucket = index;
-    cache->bytes += size;
-    cache->live++;
+    assert(cache->table.bytes + size <= cache->limit_bytes ||
+           cache->count < ENTRIES_MIN); /* invariant (2) */
+    ramet_lru_table_add(&cache->table, &entry->link, hash_of(entry->pgno),
+                        size);
+    cache->count++;
 }
 
 void
 ramet_pagecache_put(struct ramet_pagecache *cache, const struct ramet_point *at,
                     uint32_t pgno, const uint8_t *page, size_t page_size)
 {
-    uint8_t *const copy = ramet_alloc(page_size);
+    struct entry *const entry = ramet_alloc(sizeof(*entry) + page_size);
 
-    if (copy == NULL)
+    if (entry == NULL)
         return;
     assert(page_size > 0 && page_size <= UINT32_MAX);
-    memcpy(copy, page, page_size);
+    *entry = (struct entry){
+        .first = *at, .last = *at, .pgno = pgno, .stays = STAYS_UNREAD};
+    memcpy(entry->page, page, page_size);
     ramet_mutex_lock(&cache->mutex);
     if (find(cache, at, pgno) == NULL)
-        put(cache, at, pgno, copy, page_size);
+        put(cache, entry, page_size);
     else
-        ramet_free(copy);
+        ramet_free(entry);
     ramet_mutex_unlock(&cache->mutex);
 }
 
@@ -266,10 +195,11 @@ ramet_pagecache_advance(struct ramet_pagecache *cache,
 {
     assert(from->lsn < to->lsn);
     ramet_mutex_lock(&cache->mutex);
-    for (uint32_t i = 0; i < cache->count; i++) {
-        struct entry *const e = &cache->entries[i];
+    for (struct ramet_lru_link *link = cache->table.newest; link != NULL;
+         link = link->older) {
+        struct entry *const e = (struct entry *)link;
 
-        if (e->pgno != 0 && is_right(e, from) && e->last.lsn < to->lsn &&
+        if (is_right(e, from) && e->last.lsn < to->lsn &&
             !ramet_pageset_contains(changed, e->pgno))
             e->last = *to;
     }

@@ -6,7 +6,8 @@ forgotten: no commit, no intent, no doubt.
 
 tests/fixtures/earlier has each as a folder: a database `a.db` (100 rows of 200
 bytes; ten of them changed where something is pending), its replica, in two of
-them `b.db`, a clone, and the store of the remote; state of version 2."""
+them `b.db`, a clone, and the store of the remote; state of version 2. Those that
+end in -3 have a state of version 3, and no remote."""
 import glob
 import os
 import shutil
@@ -24,13 +25,13 @@ HOW_MANY = "print(db.execute('SELECT count(*) FROM t WHERE v=\"%s\"').fetchone()
 
 
 class Earlier(support.CliTest):
-    def unpack(self, name):
+    def unpack(self, name, reseal=True):
         self.dir = tempfile.mkdtemp(prefix="ramet-earlier-", dir="/tmp")
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.assertEqual(len(self.dir), len(MADE_IN))
         subprocess.run(["tar", "-C", self.dir, "--no-same-owner", "-xJf",
                         os.path.join(FIXTURES, name + ".tar.xz")], check=True)
-        for state in glob.glob(self.path("*-ramet", "state")):
+        for state in glob.glob(self.path("*-ramet", "state")) if reseal else []:
             subprocess.run([RESEAL, state, MADE_IN, self.dir], check=True)
         return self.path("a.db")
 
@@ -108,6 +109,22 @@ class Earlier(support.CliTest):
             self.assertIn("commit", self.kept(a))
             self.assertGreater(
                 self.assert_waits(a, "doubt", 10)["local_commits"], 0)
+
+    def state_version(self, path):
+        with open(path + "-ramet/state", "rb") as state:
+            return state.read(8)[7]
+
+    def test_state_of_version_3__opens_as_it_was_and_is_written_anew(self):
+        for name, rows, changed in (("clean-3", 100, 0), ("dirty-3", 100, 10)):
+            a = self.unpack(name, reseal=False)
+            self.assertEqual(self.state_version(a), 3)
+            self.assert_whole(a, rows)
+            self.assertEqual(self.count(a, "changed"), changed)
+            self.sql(a, "db.execute('UPDATE t SET v=\"now\" WHERE id=7')")
+            self.assertEqual(self.state_version(a), 4)
+            self.assert_whole(a, rows)
+            self.assertEqual(self.count(a, "now"), 1)
+            self.assertEqual(self.json("verify", a)["damaged"], 0)
 
 
 if __name__ == "__main__":

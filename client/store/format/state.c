@@ -19,11 +19,17 @@
 #define STATE_SIZE_MAX (512u << 20)
 #define STATE_RUNS_MAX (32u << 20)
 #define HASH_SIZE 8u
-#define VERSION 3u    /* written, in slots; those before are read as well */
-#define READ_TRIES 3u /* by who may meet a writer */
+#define VERSION 4u        /* written; those before are read as well */
+#define SLOTS_SINCE 3u    /* versions before it have one checksum over all */
+#define UNSYNCED_SINCE 4u /* those before count absent pages */
+#define READ_TRIES 3u     /* by who may meet a writer */
 
-static const uint8_t magic[RAMET_SLOT_MAGIC_SIZE] = {'R', 'A', 'M', 'T',
-                                                     'S', 'T', 'A', VERSION};
+#define MAGIC(version)                                                         \
+    {                                                                          \
+        'R', 'A', 'M', 'T', 'S', 'T', 'A', version                             \
+    }
+
+static const uint8_t magic[RAMET_SLOT_MAGIC_SIZE] = MAGIC(VERSION);
 
 enum {
     FLAG_DEFAULT_HELD = 1,
@@ -160,11 +166,22 @@ put_end(struct ramet_buf *out, const struct ramet_state_file *s)
     ramet_buf_le32(out, s->mark_next);
     if (is_log_kept(s))
         ramet_buf_le64(out, s->kept_salt);
+    ramet_unsynced_encode(&s->unsynced, out);
+}
+
+/* Only a clean close carries words, of pages that are in the base. */
+static bool
+is_unsynced_sane(const struct ramet_state_file *s)
+{
+    const struct ramet_unsynced *const u = &s->unsynced;
+
+    return u->count == 0 ||
+           (s->is_clean && u->pgnos[u->count - 1] <= s->base_page_count);
 }
 
 /* What version 1 does not have. */
 static void
-get_end(struct ramet_reader *in, struct ramet_state_file *s)
+get_end(struct ramet_reader *in, unsigned version, struct ramet_state_file *s)
 {
     struct ramet_borne *const b = &s->borne;
 
@@ -179,7 +196,9 @@ get_end(struct ramet_reader *in, struct ramet_state_file *s)
     s->mark_next = ramet_read_le32(in);
     if (is_log_kept(s))
         s->kept_salt = ramet_read_le64(in);
-    if (s->mark_now > RAMET_MARK_TOKEN_MAX ||
+    if (version >= UNSYNCED_SINCE)
+        ramet_unsynced_decode(in, &s->unsynced);
+    if (!is_unsynced_sane(s) || s->mark_now > RAMET_MARK_TOKEN_MAX ||
         s->mark_next > RAMET_MARK_TOKEN_MAX)
         in->bad = true;
 }
@@ -240,7 +259,8 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     const size_t url_length = strlen(f->remote);
     enum ramet_rc rc;
 
-    assert(is_state_sane(s, flags_of(s), VERSION)); /* as it is read */
+    assert(is_state_sane(s, flags_of(s), VERSION) &&
+           is_unsynced_sane(s)); /* as it is read */
     assert(url_length < RAMET_URL_MAX);
     ramet_buf_le32(out, flags_of(s));
     ramet_buf_le32(out, (uint32_t)f->kind);
@@ -259,7 +279,6 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     ramet_buf_le64(out, s->oldest_fetched);
     ramet_buf_le32(out, s->base_page_count);
     ramet_buf_le32(out, s->base_page_size);
-    ramet_buf_le64(out, s->base_absent);
     put_snapshot(out, &f->newest);
     ramet_buf_bytes(out, f->newest.lsn_hash.bytes, RAMET_HASH_SIZE);
     ramet_buf_le64(out, f->lsn_time_ms);
@@ -281,7 +300,7 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
 }
 
 static void
-get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
+get_fixed(struct ramet_reader *in, unsigned version, struct ramet_state_file *s)
 {
     struct ramet_replica_state *const f = &s->fold;
     const uint8_t *hash;
@@ -301,7 +320,9 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
     s->oldest_fetched = ramet_read_le64(in);
     s->base_page_count = ramet_read_le32(in);
     s->base_page_size = ramet_read_le32(in);
-    s->base_absent = ramet_read_le64(in);
+    if (version < UNSYNCED_SINCE)
+        (void)ramet_read_le64(
+            in); /* how many are absent: none, if it is clean */
     get_snapshot(in, &f->newest);
     hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
     if (hash != NULL)
@@ -345,7 +366,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
 
     assert(version >= 1 && version <= VERSION);
     f->kind = (enum ramet_volume_kind)ramet_read_le32(in);
-    get_fixed(in, s);
+    get_fixed(in, version, s);
     url_length = ramet_read_le16(in);
     if (url_length >= RAMET_URL_MAX)
         in->bad = true;
@@ -381,7 +402,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     if (version == 1)
         guess_borne(s);
     else
-        get_end(in, s);
+        get_end(in, version, s);
     if (in->bad)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: truncated");
     else if (ramet_reader_left(in) != 0)
@@ -390,8 +411,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     return rc;
 }
 
-/* The fields in the file's bytes, and their version: of the first two, one sum
- * is over all of it. */
+/* The fields in the file's bytes, and their version. */
 static enum ramet_rc
 find_fields(const uint8_t *data, size_t len, unsigned *out_version,
             const uint8_t **out_fields, size_t *out_len, unsigned *out_copies,
@@ -408,16 +428,16 @@ find_fields(const uint8_t *data, size_t len, unsigned *out_version,
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "state: version %u is not known to this program",
                           version);
-    if (version == VERSION)
-        rc = ramet_slots_decode(magic, data, len, out_fields, out_len,
-                                out_copies, NULL);
+    if (version >= SLOTS_SINCE)
+        rc = ramet_slots_decode((const uint8_t[])MAGIC((uint8_t)version), data,
+                                len, out_fields, out_len, out_copies, NULL);
     else if (ramet_get_le64(data + len - HASH_SIZE) !=
              ramet_hash64(data, len - HASH_SIZE))
         rc = RAMET_ECORRUPT;
     if (rc != RAMET_OK)
         return RAMET_FAIL(err, rc,
                           is_ours ? "state: checksum" : "state: bad magic");
-    if (version != VERSION) {
+    if (version < SLOTS_SINCE) {
         *out_fields = data + sizeof(magic);
         *out_len = len - sizeof(magic) - HASH_SIZE;
     }

@@ -16,6 +16,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/frames.h"
+#include "client/store/format/unsynced.h"
 #include "client/store/store.h"
 
 #define RAMET_STATE_NAME "state"
@@ -60,7 +61,7 @@ struct ramet_state_file {
     unsigned copies; /* as it was read: slots.h */
     uint32_t base_page_count;
     uint32_t base_page_size;
-    uint64_t base_absent; /* pages absent in the base; exact when clean */
+    struct ramet_unsynced unsynced; /* none, unless it is clean */
     struct ramet_borne borne;
 };
 

@@ -162,7 +162,8 @@ compare_all(struct adoption *a, struct ramet_err *err)
     ramet_free(block);
     if (rc == RAMET_OK)
         rc = ramet_presence_truncate(a->replica, page_count, err);
-    return rc == RAMET_OK ? ramet_presence_sync(a->replica, err) : rc;
+    return rc == RAMET_OK ? ramet_presence_sync(a->replica, &a->state, err)
+                          : rc;
 }
 
 static int
@@ -222,7 +223,6 @@ describe_commit(struct adoption *a)
     a->state.is_adopting = false;
     a->state.is_unsummed = false; /* each was read */
     a->state.is_clean = true;
-    a->state.base_absent = 0;
     a->state.base_page_count = s->page_count;
     a->state.base_page_size = s->page_size;
     a->state.base_device = a->found.base_device;
@@ -366,6 +366,8 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
         a->state.oldest_log = ramet_pos_file(a->state.fold.newest.tail);
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, replica->dir_fd, &a->state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_presence_take_up(replica, &a->state, err);
     if (rc == RAMET_OK)
         rc = compare_all(a, err);
     if (rc != RAMET_OK)

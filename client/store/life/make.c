@@ -202,7 +202,7 @@ ramet_make_absent_base(struct ramet_replica *replica,
     int result;
     enum ramet_rc rc;
 
-    assert(!replica->is_ready && state->base_absent == state->base_page_count);
+    assert(!replica->is_ready && !state->is_clean);
     replica->base_fd = ramet_dir_make_anew(os, replica->dir_fd, BASE_TEMPORARY);
     if (replica->base_fd < 0)
         return RAMET_FAIL_OS(err, replica->base_fd, "create %s-ramet/%s",
@@ -256,7 +256,6 @@ describe_clone(const struct ramet_replica_options *options, const char *remote,
     state->is_lazy = state->fold.kind == RAMET_KIND_BLOB;
     state->base_page_count = point->page_count;
     state->base_page_size = point->page_size;
-    state->base_absent = point->page_count;
     return RAMET_OK;
 }
 
@@ -271,7 +270,7 @@ keep_first_page(struct ramet_replica *replica, struct ramet_state_file *state,
     int result;
     enum ramet_rc rc;
 
-    assert(state->base_absent == state->base_page_count);
+    assert(!replica->is_ready && !state->is_clean);
     if (page1 == NULL || state->base_page_count == 0)
         return RAMET_OK;
     rc = ramet_os_write_full(os, replica->base_fd,
@@ -286,8 +285,7 @@ keep_first_page(struct ramet_replica *replica, struct ramet_state_file *state,
     value = ramet_presence_sum(1, page1, page_size);
     rc = ramet_presence_write(replica, 1, 1, &value, err);
     if (rc == RAMET_OK)
-        rc = ramet_presence_sync(replica, err);
-    state->base_absent--;
+        rc = ramet_presence_sync(replica, state, err);
     return rc;
 }
 

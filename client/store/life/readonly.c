@@ -33,6 +33,7 @@ build_own_index(struct ramet_session *session, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
     struct ramet_base_look look;
+    uint64_t absent = 0;
     int64_t none;
     int fd = -1;
     enum ramet_rc rc;
@@ -59,9 +60,9 @@ build_own_index(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK) {
         ramet_index_begin(replica, state);
         rc = ramet_presence_count_absent(replica, state->base_page_count,
-                                         &state->base_absent, err);
-        atomic_store(&replica->head->header.base.absent, state->base_absent);
-        atomic_store(&replica->head->header.all.absent_now, state->base_absent);
+                                         &absent, err);
+        atomic_store(&replica->head->header.base.absent, absent);
+        atomic_store(&replica->head->header.all.absent_now, absent);
         atomic_store(&replica->head->header.base.is_marked,
                      look.form == RAMET_BASE_MARKED);
     }

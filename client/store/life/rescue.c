@@ -194,7 +194,7 @@ make_base(struct rescue *r, struct ramet_err *err)
     state->is_adopting = false;
     state->base_device = state->base_inode = state->base_size = 0;
     state->base_mtime_ns = state->base_ctime_ns = 0;
-    state->base_absent = state->base_page_count;
+    ramet_unsynced_truncate(&state->unsynced, 0);
     ramet_replica_adopt_state(r->replica, state);
     rc = ramet_state_stamp_place(r->replica, state, err);
     if (rc == RAMET_OK)

@@ -546,8 +546,9 @@ ramet_index_begin(struct ramet_replica *replica,
     atomic_store(&header->checkpoint.page_count, state->base_page_count);
     atomic_store(&header->checkpoint.page_size, state->base_page_size);
     atomic_store(&header->base.is_unsummed, state->is_unsummed);
-    atomic_store(&header->base.absent, state->base_absent);
-    atomic_store(&header->all.absent_now, state->base_absent);
+    atomic_store(&header->base.absent, 0); /* clean; else they are counted */
+    atomic_store(&header->all.absent_now, 0);
+    atomic_store(&header->base.is_unsynced, state->unsynced.count != 0);
     atomic_store(&header->log.high_water, s->page_count > state->base_page_count
                                               ? s->page_count
                                               : state->base_page_count);

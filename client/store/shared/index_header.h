@@ -83,6 +83,8 @@ struct ramet_index_header {
         _Atomic uint64_t is_recounting; /* presence was changed, `absent` may
                                            not be yet */
         _Atomic uint64_t is_unsummed;   /* see sums.h */
+        _Atomic uint64_t is_unsynced;   /* words that the state carries are not
+                                           in the file: presence.h */
         _Atomic uint64_t is_marked;     /* the base has the replica mark */
         _Atomic uint64_t mark_synced;
         _Atomic uint64_t mark_token; /* the base's, or in doubt */

@@ -15,6 +15,7 @@
 
 #include "client/store/format/dir.h"
 #include "client/store/format/frames.h"
+#include "client/store/format/state.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "core/alloc.h"
@@ -142,16 +143,16 @@ open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
     return rc;
 }
 
-enum ramet_rc
-ramet_presence_read(struct ramet_replica *replica, uint32_t first,
-                    uint32_t count, uint64_t *out_values, struct ramet_err *err)
+/* ---- words on disk -------------------------------------------------------- */
+
+static enum ramet_rc
+read_words(struct ramet_replica *replica, uint32_t first, uint32_t count,
+           uint64_t *out_values, struct ramet_err *err)
 {
     enum ramet_rc rc = open_presence(replica, false, err);
     size_t got = 0;
 
-    assert(count >= 1);
-    assert(ramet_may_read_base(replica));
-    assert(first != 0);
+    assert(first >= 1 && count >= 1);
     memset(out_values, 0, count * sizeof(*out_values));
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
@@ -168,10 +169,9 @@ ramet_presence_read(struct ramet_replica *replica, uint32_t first,
     return rc;
 }
 
-enum ramet_rc
-ramet_presence_write(struct ramet_replica *replica, uint32_t first,
-                     uint32_t count, const uint64_t *values,
-                     struct ramet_err *err)
+static enum ramet_rc
+write_words(struct ramet_replica *replica, uint32_t first, uint32_t count,
+            const uint64_t *values, struct ramet_err *err)
 {
     uint8_t raw[BATCH * sizeof(*values) / 8];
     const uint32_t batch = sizeof(raw) / sizeof(*values);
@@ -196,19 +196,214 @@ ramet_presence_write(struct ramet_replica *replica, uint32_t first,
     return rc;
 }
 
-enum ramet_rc
-ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
+/* ---- what the state carries: invariant (4) -------------------------------- */
+
+static bool
+has_unsynced(const struct ramet_replica *replica)
 {
-    const struct ramet_os *const os = replica->os;
-    int result;
+    return replica->head != NULL &&
+           atomic_load(&replica->head->header.base.is_unsynced) != 0;
+}
+
+static void
+free_state(struct ramet_state_file *state)
+{
+    if (state != NULL)
+        ramet_state_file_done(state);
+    ramet_free(state);
+}
+
+/* How many of the words from `at` on are of pages that follow one another. */
+static uint32_t
+count_neighbours(const struct ramet_unsynced *u, uint32_t at)
+{
+    uint32_t count = 1;
+
+    assert(at < u->count);
+    while (at + count < u->count &&
+           u->pgnos[at + count] == u->pgnos[at] + count)
+        count++;
+    return count;
+}
+
+enum ramet_rc
+ramet_presence_put(struct ramet_replica *replica,
+                   const struct ramet_unsynced *unsynced, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+    uint32_t count;
 
     assert(ramet_may_write_base(replica));
-    if (replica->presence_fd < 0)
+    for (uint32_t i = 0; rc == RAMET_OK && i < unsynced->count; i += count) {
+        count = count_neighbours(unsynced, i);
+        rc = write_words(replica, unsynced->pgnos[i], count,
+                         unsynced->values + i, err);
+    }
+    if (rc == RAMET_OK && replica->head != NULL)
+        atomic_store(&replica->head->header.base.is_unsynced, 0);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_take_up(struct ramet_replica *replica,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err)
+{
+    /* Else it may be older than the file. */
+    return replica->head == NULL || has_unsynced(replica)
+               ? ramet_presence_put(replica, &state->unsynced, err)
+               : RAMET_OK;
+}
+
+static void
+put_over(const struct ramet_unsynced *u, uint32_t first, uint32_t count,
+         uint64_t *values)
+{
+    for (uint32_t i = 0; i < u->count; i++)
+        if (u->pgnos[i] >= first && u->pgnos[i] - first < count)
+            values[u->pgnos[i] - first] = u->values[i];
+}
+
+/* They go into the file; or, where that may not be written, *out_over is a state
+ * of which they are to be put over what is read there from now on (else NULL).
+ * Who adopts a file has no index yet, and took them up. */
+static enum ramet_rc
+bring_unsynced(struct ramet_replica *replica,
+               struct ramet_state_file **out_over, struct ramet_err *err)
+{
+    /* With the mark lock alone one may read; others may write meanwhile. */
+    const bool may_write = ramet_may_write_base(replica) &&
+                           !ramet_is_held(replica, RAMET_LOCK_MARK);
+    struct ramet_state_file *state;
+    enum ramet_rc rc;
+
+    assert(ramet_may_read_base(replica));
+    *out_over = NULL;
+    if (!has_unsynced(replica))
         return RAMET_OK;
+    state = ramet_calloc(1, sizeof(*state));
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK && !may_write) {
+        *out_over = state;
+        return RAMET_OK;
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_presence_take_up(replica, state, err);
+    free_state(state);
+    return rc;
+}
+
+/* ... for whoever writes. */
+static enum ramet_rc
+settle_unsynced(struct ramet_replica *replica, struct ramet_err *err)
+{
+    struct ramet_state_file *over;
+    enum ramet_rc rc;
+
+    assert(ramet_may_write_base(replica));
+    rc = bring_unsynced(replica, &over, err);
+    if (rc == RAMET_OK && over != NULL)
+        rc = ramet_presence_take_up(replica, over, err);
+    free_state(over);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_read(struct ramet_replica *replica, uint32_t first,
+                    uint32_t count, uint64_t *out_values, struct ramet_err *err)
+{
+    struct ramet_state_file *over;
+    enum ramet_rc rc = bring_unsynced(replica, &over, err);
+
+    assert(first >= 1 && count >= 1);
+    if (rc == RAMET_OK)
+        rc = read_words(replica, first, count, out_values, err);
+    if (rc == RAMET_OK && over != NULL)
+        put_over(&over->unsynced, first, count, out_values);
+    free_state(over);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_write(struct ramet_replica *replica, uint32_t first,
+                     uint32_t count, const uint64_t *values,
+                     struct ramet_err *err)
+{
+    const enum ramet_rc rc = settle_unsynced(replica, err);
+
+    assert(ramet_may_write_base(replica));
+    return rc == RAMET_OK ? write_words(replica, first, count, values, err)
+                          : rc;
+}
+
+static enum ramet_rc
+sync_presence(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc = open_presence(replica, false, err);
+    int result;
+
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     result = os->datasync(os->ctx, replica->presence_fd);
     return result == 0
                ? RAMET_OK
                : RAMET_FAIL_OS(err, result, "sync %s", RAMET_PRESENCE_NAME);
+}
+
+/* A sync that failed may have lost words that it was to make last, and the next
+ * one does not bring them back. */
+static enum ramet_rc
+write_again(struct ramet_replica *replica, uint32_t first, uint32_t count,
+            struct ramet_err *err)
+{
+    uint64_t values[BATCH / 8];
+    const uint32_t batch = sizeof(values) / sizeof(*values);
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && count != 0) {
+        const uint32_t now = count < batch ? count : batch;
+
+        rc = ramet_presence_read(replica, first, now, values, err);
+        if (rc == RAMET_OK)
+            rc = ramet_presence_write(replica, first, now, values, err);
+        first += now;
+        count -= now;
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_sync(struct ramet_replica *replica,
+                    struct ramet_state_file *state, struct ramet_err *err)
+{
+    struct ramet_unsynced *const u = &state->unsynced;
+    enum ramet_rc rc = settle_unsynced(replica, err);
+    uint32_t count;
+
+    for (uint32_t i = 0; rc == RAMET_OK && i < u->count; i += count) {
+        count = count_neighbours(u, i);
+        rc = write_again(replica, u->pgnos[i], count, err);
+    }
+    if (rc == RAMET_OK)
+        rc = sync_presence(replica, err);
+    if (rc == RAMET_OK)
+        ramet_unsynced_truncate(u, 0);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_sync_all(struct ramet_replica *replica,
+                        struct ramet_state_file *state, struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        state->base_page_count == 0
+            ? RAMET_OK
+            : write_again(replica, 1, state->base_page_count, err);
+
+    return rc == RAMET_OK ? ramet_presence_sync(replica, state, err) : rc;
 }
 
 enum ramet_rc
@@ -217,11 +412,13 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
 {
     const struct ramet_os *const os = replica->os;
     const uint64_t size = (uint64_t)page_count * 8;
-    enum ramet_rc rc = open_presence(replica, false, err);
+    enum ramet_rc rc = settle_unsynced(replica, err);
     struct ramet_os_stat st;
     int result;
 
     assert(ramet_may_write_base(replica));
+    if (rc == RAMET_OK)
+        rc = open_presence(replica, false, err);
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     result = os->stat(os->ctx, replica->presence_fd, &st);
@@ -233,7 +430,7 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
                : RAMET_FAIL_OS(err, result, "truncate %s", RAMET_PRESENCE_NAME);
 }
 
-/* How many pages the file has words of: of those after them what is known is the
+/* How many pages there may be words of: of those after them what is known is the
  * default. */
 static enum ramet_rc
 count_words(struct ramet_replica *replica, uint64_t *out_words,
@@ -243,8 +440,8 @@ count_words(struct ramet_replica *replica, uint64_t *out_words,
     struct ramet_os_stat st = {.size_bytes = 0};
     int failed;
 
-    *out_words = 0;
-    if (rc != RAMET_OK)
+    *out_words = has_unsynced(replica) ? UINT32_MAX : 0;
+    if (rc != RAMET_OK || has_unsynced(replica))
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     failed = replica->os->stat(replica->os->ctx, replica->presence_fd, &st);
     if (failed < 0)

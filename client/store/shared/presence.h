@@ -7,6 +7,9 @@
  *   (2) the checksum of page 1 leaves out the first 100 bytes of the file,
  *       which stand in `state`: a clean close may change them
  *   (3) of a checksum 48 bits are kept
+ *   (4) words that the state carries (unsynced.h) go into the file before
+ *       anything is read there, or written; where nothing can be written, over
+ *       what was read
  *
  * Layer: client, internal.
  */
@@ -18,6 +21,8 @@
 #define RAMET_PRESENCE_NAME "presence"
 
 struct ramet_replica;
+struct ramet_state_file;
+struct ramet_unsynced;
 
 /* Values, as the rest of the client sees them. */
 #define RAMET_PRESENCE_DEFAULT 0u /* state says what: held or absent */
@@ -89,8 +94,26 @@ RAMET_NODISCARD enum ramet_rc
 ramet_presence_write(struct ramet_replica *replica, uint32_t first,
                      uint32_t count, const uint64_t *values,
                      struct ramet_err *err);
+/* What was written since a sync of this that succeeded is on disk, and so are the
+ * words that `state` carries: it carries none from here on. */
 RAMET_NODISCARD enum ramet_rc
-ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err);
+ramet_presence_sync(struct ramet_replica *replica,
+                    struct ramet_state_file *state, struct ramet_err *err);
+/* ... and all others of the base's pages, though an earlier sync failed. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_sync_all(struct ramet_replica *replica,
+                        struct ramet_state_file *state, struct ramet_err *err);
+/* Words go into the file, which has all that count from here on. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_put(struct ramet_replica *replica,
+                   const struct ramet_unsynced *unsynced,
+                   struct ramet_err *err);
+/* By invariant (4), for whoever has the state at hand: what it carries goes into
+ * the file, if it is not there already. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_take_up(struct ramet_replica *replica,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
                         struct ramet_err *err);

@@ -6,7 +6,8 @@
  *       the base's version any more of a page that they hold. What old pins
  *       see is kept before the first page is written (retained.c)
  *   (2) order: log synced, mark synced, pages, sync, presence, sync, state; only
- *       then is `oldest` raised, and only after that are files reused
+ *       then is `oldest` raised, and only after that are files reused. A clean close
+ *       that changes few words of presence has them in the state alone
  *   (3) until the state is replaced all can be done again from the log
  *   (4) what was fetched is in no log, and fetch files are not synced: before
  *       presence says that a fetched page 1 is held, its header, which is not in
@@ -265,7 +266,7 @@ becomes_clean(const struct checkpoint *c)
     const struct ramet_index_header *const header = &c->replica->head->header;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    return c->session->is_closing && c->state.base_absent == 0 &&
+    return c->session->is_closing && c->absent == 0 &&
            ramet_pos_same(ramet_pos_load(&header->log.write_pos),
                           ramet_pos_first(c->last + 1)) &&
            ramet_pos_same(ramet_pos_load(&header->fetched.pos),
@@ -279,7 +280,7 @@ write_state(struct checkpoint *c, struct ramet_err *err)
     const struct ramet_os *const os = c->replica->os;
     const struct ramet_snapshot *const s = &c->state.fold.newest;
     const bool is_clean = becomes_clean(c);
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_checkpoint_end_words(c, is_clean, err);
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     c->state.is_clean = false;
@@ -290,13 +291,14 @@ write_state(struct checkpoint *c, struct ramet_err *err)
         c->state.kept_log = 0; /* it was begun, and is moved */
     c->state.base_page_count = s->page_count;
     c->state.base_page_size = s->page_size;
-    if (is_clean)
+    if (rc == RAMET_OK && is_clean)
         rc = ramet_clean_describe(c->session, &c->state,
                                   c->last >= c->oldest ? c->last : 0, err);
     assert(c->state.oldest_log > c->last || c->state.is_clean); /* (2) */
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, c->replica->dir_fd, &c->state, err);
-    if (rc == RAMET_OK && s->page_count < c->old_page_count) /* (5) */
+    if (rc == RAMET_OK && s->page_count < c->old_page_count && /* (5) */
+        !c->defers_words)
         rc = ramet_presence_truncate(c->replica, s->page_count, err);
     if (rc == RAMET_OK)
         ramet_checkpoint_publish_base(c);
@@ -346,8 +348,9 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     if (s->page_count == 0)
         memset(c->state.fold.newest.header, 0, RAMET_TRUE_HEADER_SIZE);
     if (rc == RAMET_OK)
-        rc = ramet_presence_begin(replica, c->old_page_count,
-                                  &c->state.base_absent, err);
+        rc = ramet_presence_begin(replica, c->old_page_count, &c->absent, err);
+    if (rc == RAMET_OK)
+        rc = ramet_checkpoint_begin_words(c, err);
     if (rc == RAMET_OK)
         rc = ramet_checkpoint_load_cut(c, err);
     if (rc == RAMET_OK)
@@ -356,8 +359,6 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         rc = ramet_checkpoint_move_pages(c, err);
     if (rc == RAMET_OK && c->pages.run_count == 0) /* else it is synced */
         rc = ramet_checkpoint_sync_base(c, err);
-    if (rc == RAMET_OK)
-        rc = ramet_presence_sync(replica, err);
     if (rc == RAMET_OK)
         rc = ramet_checkpoint_carry_fetched(c, err);
     if (rc == RAMET_OK)

@@ -1,6 +1,7 @@
 /*
  * checkpoint_impl.h - one checkpoint under way: what checkpoint.c (all of it),
- * checkpoint_move.c (which pages go into the base), checkpoint_write.c (how) and
+ * checkpoint_move.c (which pages go into the base), checkpoint_write.c (how),
+ * checkpoint_words.c (what enters presence) and
  * checkpoint_publish.c (the index learns of it) share.
  *
  * Layer: client, store/upkeep.
@@ -25,6 +26,8 @@ struct checkpoint {
     struct ramet_replica *replica;
     struct ramet_state_file state; /* as it will be */
     uint32_t old_page_count;       /* the base's, before */
+    uint64_t absent;               /* pages of the base, as it will be */
+    bool defers_words;             /* of presence: the state has them alone */
     uint64_t last; /* log file; oldest - 1: only fetched pages */
     uint64_t oldest;
     struct ramet_pos in_base; /* what is before it in the log was moved already,
@@ -71,6 +74,16 @@ RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_write_end(struct checkpoint *c, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_sync_base(struct checkpoint *c, struct ramet_err *err);
+/* checkpoint_words.c; `pages` and `absent` are known, and the base is as it was: */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_begin_words(struct checkpoint *c, struct ramet_err *err);
+/* The batch is on disk. */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_tell(struct checkpoint *c, struct ramet_err *err);
+/* What presence says lasts from here on, or with the state. */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_end_words(struct checkpoint *c, bool is_clean,
+                           struct ramet_err *err);
 /* checkpoint_move.c: */
 RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_move_pages(struct checkpoint *c, struct ramet_err *err);

@@ -230,7 +230,7 @@ ramet_checkpoint_load_cut(struct checkpoint *c, struct ramet_err *err)
     struct ramet_entry entry;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    if (c->state.base_absent == 0)
+    if (c->absent == 0)
         return RAMET_OK;
     while (rc == RAMET_OK && at < c->state.base_page_count) {
         rc = ramet_index_load_locked(c->session, (uint32_t)at + 1, &entry, err);
@@ -255,7 +255,7 @@ ramet_checkpoint_resize_base(struct checkpoint *c, struct ramet_err *err)
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (s->page_size != c->state.base_page_size) {
-        c->state.base_absent = 0;
+        c->absent = 0;
         result =
             os->truncate(os->ctx, c->replica->base_fd, RAMET_TRUE_HEADER_SIZE);
         if (result < 0)
@@ -263,12 +263,12 @@ ramet_checkpoint_resize_base(struct checkpoint *c, struct ramet_err *err)
     } else if (s->page_count < c->old_page_count) {
         uint64_t left = 0;
 
-        if (c->state.base_absent != 0)
+        if (c->absent != 0)
             rc = ramet_presence_count_absent(c->replica, s->page_count, &left,
                                              err);
-        c->state.base_absent = left;
+        c->absent = left;
     }
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK && !c->defers_words)
         rc = ramet_presence_truncate(c->replica, c->old_page_count, err);
     if (rc != RAMET_OK)
         return rc;

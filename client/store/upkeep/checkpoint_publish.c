@@ -151,7 +151,8 @@ ramet_checkpoint_publish_base(struct checkpoint *c)
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
     atomic_store(&header->base.mark_next, c->state.mark_next);
     ramet_base_rest(c->replica);
-    ramet_presence_end(c->replica, c->state.base_absent);
+    ramet_presence_end(c->replica, c->absent);
+    atomic_store(&header->base.is_unsynced, c->state.unsynced.count != 0);
     atomic_store(&header->checkpoint.page_count, c->state.base_page_count);
     atomic_store(&header->checkpoint.page_size, c->state.base_page_size);
     atomic_store(&header->checkpoint.oldest, c->last + 1);

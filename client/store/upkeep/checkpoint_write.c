@@ -1,15 +1,10 @@
 /*
  * checkpoint_write.c - pages go into the base, neighbours at once; when they are on
- * disk they enter presence.
- *
- *   (1) presence learns of a page only after a sync of the base since it was
- *       written
- *   (2) a page that comes twice comes with the same bytes
+ * disk they enter presence (checkpoint_words.c).
  */
 #include "client/store/upkeep/checkpoint_impl.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/store/format/frames.h"
@@ -20,8 +15,6 @@
 
 #define BATCH 16384u          /* pages written to the base between two syncs */
 #define RUN_SIZE (128u << 10) /* bytes written to the base at once */
-#define WORDS 512u            /* of presence, written at once */
-#define GAP_MAX 16u           /* words: rather written anew than passed over */
 
 static_assert(RUN_SIZE >= RAMET_PAGE_SIZE_MAX, "a page fits");
 
@@ -34,123 +27,6 @@ ramet_checkpoint_sync_base(struct checkpoint *c, struct ramet_err *err)
     return c->session->is_closing ? ramet_base_datasync(c->replica, err)
                                   : ramet_base_sync(c->replica, err);
 }
-
-/* ---- presence ------------------------------------------------------------ */
-
-static int
-compare_moved(const void *a, const void *b)
-{
-    const uint32_t x = ((const struct moved *)a)->pgno;
-    const uint32_t y = ((const struct moved *)b)->pgno;
-
-    return (x > y) - (x < y);
-}
-
-/* Ascending, and each page once, by invariant (2). */
-static void
-put_in_order(struct checkpoint *c)
-{
-    uint32_t kept = 0;
-
-    assert(c->batch_count <= c->batch_capacity);
-    for (uint32_t i = 1; i < c->batch_count; i++)
-        if (c->batch[i].pgno <= c->batch[i - 1].pgno) {
-            qsort(c->batch, c->batch_count, sizeof(*c->batch), compare_moved);
-            break;
-        }
-    for (uint32_t i = 0; i < c->batch_count; i++)
-        if (kept == 0 || c->batch[i].pgno != c->batch[kept - 1].pgno)
-            c->batch[kept++] = c->batch[i];
-    c->batch_count = kept;
-}
-
-/* Pages more or less that are absent in the base. `before` NULL: none was. */
-static void
-count_absent(struct checkpoint *c, uint32_t pgno, const uint64_t *before,
-             uint64_t now)
-{
-    const bool held = c->replica->default_held;
-
-    assert(pgno >= 1);
-    if (pgno <= c->old_page_count && before != NULL &&
-        ramet_presence_is_missing(*before, held))
-        c->state.base_absent--;
-    if (ramet_presence_is_missing(now, held))
-        c->state.base_absent++;
-}
-
-/* Of pages that ascend, and of those between them what it said before. */
-static enum ramet_rc
-write_words(struct checkpoint *c, const struct moved *moved, uint32_t count,
-            struct ramet_err *err)
-{
-    const uint32_t first = moved[0].pgno;
-    const uint32_t span = moved[count - 1].pgno - first + 1;
-    const bool had_absent = c->state.base_absent != 0;
-    uint64_t values[WORDS] = {0};
-    enum ramet_rc rc = RAMET_OK;
-
-    assert(count >= 1 && moved[0].pgno <= moved[count - 1].pgno);
-    assert(span <= WORDS);
-    if (span != count || had_absent)
-        rc = ramet_presence_read(c->replica, first, span, values, err);
-    if (rc != RAMET_OK)
-        return rc;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t *const value = &values[moved[i].pgno - first];
-
-        count_absent(c, moved[i].pgno, had_absent ? value : NULL,
-                     moved[i].value);
-        *value = moved[i].value;
-    }
-    assert(ramet_holds(c->session, RAMET_LOCK_BASE)); /* and invariant (1) */
-    return ramet_presence_write(c->replica, first, span, values, err);
-}
-
-/* By invariant (4) of checkpoint.c: the state as it was, but for the header of a
- * page that is not held in it. */
-static enum ramet_rc
-keep_header(struct checkpoint *c, struct ramet_err *err)
-{
-    const struct ramet_os *const os = c->replica->os;
-    struct ramet_state_file before;
-    enum ramet_rc rc =
-        ramet_state_file_read(os, c->replica->dir_fd, &before, err);
-
-    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
-    if (rc != RAMET_OK)
-        return rc;
-    memcpy(before.fold.newest.header, c->state.fold.newest.header,
-           RAMET_TRUE_HEADER_SIZE);
-    rc = ramet_state_file_write(os, c->replica->dir_fd, &before, err);
-    ramet_state_file_done(&before);
-    return rc;
-}
-
-static enum ramet_rc
-tell_presence(struct checkpoint *c, struct ramet_err *err)
-{
-    const struct moved *const moved = c->batch;
-    enum ramet_rc rc = RAMET_OK;
-    uint32_t from = 0;
-
-    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    put_in_order(c);
-    if (c->batch_count != 0 && moved[0].pgno == 1 &&
-        ramet_pageset_contains(&c->filled, 1))
-        rc = keep_header(c, err);
-    for (uint32_t i = 0; rc == RAMET_OK && i < c->batch_count; i++)
-        if (i + 1 == c->batch_count ||
-            moved[i + 1].pgno - moved[i].pgno > GAP_MAX ||
-            moved[i + 1].pgno - moved[from].pgno >= WORDS) {
-            rc = write_words(c, moved + from, i + 1 - from, err);
-            from = i + 1;
-        }
-    c->batch_count = 0;
-    return rc;
-}
-
-/* ---- the base ------------------------------------------------------------ */
 
 static enum ramet_rc
 write_run(struct checkpoint *c, struct ramet_err *err)
@@ -186,8 +62,8 @@ ramet_checkpoint_write_end(struct checkpoint *c, struct ramet_err *err)
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (rc == RAMET_OK && c->batch_count != 0)
-        rc = ramet_checkpoint_sync_base(c, err); /* invariant (1) */
-    return rc == RAMET_OK ? tell_presence(c, err) : rc;
+        rc = ramet_checkpoint_sync_base(c, err);
+    return rc == RAMET_OK ? ramet_checkpoint_tell(c, err) : rc;
 }
 
 enum ramet_rc

@@ -71,7 +71,6 @@ ramet_clean_describe(struct ramet_session *session,
         return rc;
     state->is_clean = true;
     ramet_state_bear(state);
-    state->base_absent = 0;
     state->base_device = st.device;
     state->base_inode = st.inode;
     state->base_size = s->byte_length;

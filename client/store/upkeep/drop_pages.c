@@ -184,8 +184,8 @@ open_base(struct ramet_page_drop *l, struct ramet_err *err)
                            : ramet_base_begin(l->session, err);
     }
     if (rc == RAMET_OK)
-        rc = ramet_presence_begin(replica, l->state.base_page_count,
-                                  &l->state.base_absent, err);
+        rc = ramet_presence_begin(replica, l->state.base_page_count, &l->absent,
+                                  err);
     l->is_open = rc == RAMET_OK;
     return rc;
 }
@@ -244,7 +244,7 @@ ramet_drop_pages(struct ramet_page_drop *l, uint32_t first, uint32_t count,
             continue;
         values[i] = RAMET_PRESENCE_ABSENT;
         changed = true;
-        l->state.base_absent += was_missing ? 0 : 1;
+        l->absent += was_missing ? 0 : 1;
         if (ramet_pageset_add(&l->gone, pgno) != RAMET_OK)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
     }
@@ -281,7 +281,7 @@ ramet_drop_end(struct ramet_page_drop *l, enum ramet_rc rc,
     assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     if (rc == RAMET_OK && l->gone.run_count != 0) { /* invariant (2) */
         l->state.is_clean = false;
-        rc = ramet_presence_sync(replica, err);
+        rc = ramet_presence_sync(replica, &l->state, err);
         if (rc == RAMET_OK)
             rc = ramet_state_file_write(replica->os, replica->dir_fd, &l->state,
                                         err);
@@ -289,7 +289,7 @@ ramet_drop_end(struct ramet_page_drop *l, enum ramet_rc rc,
             rc = punch_pages(l, err);
     }
     if (rc == RAMET_OK && l->is_open)
-        ramet_presence_end(replica, l->state.base_absent);
+        ramet_presence_end(replica, l->absent);
     if (l->is_open && (l->was_at_rest || !l->is_mending))
         ramet_base_rest(replica);
     ramet_epoch_leave(session, l->entered);

@@ -17,6 +17,7 @@ struct ramet_page_drop {
     struct ramet_state_file state;   /* as it will be */
     struct ramet_pageset gone;
     bool is_mending;  /* what rotted, whatever became of the other pages */
+    uint64_t absent;  /* pages of the base, as it will be */
     bool was_at_rest; /* the base, before that */
     bool is_open;     /* the base has the mark, durably; `state` was read */
     bool entered;     /* an epoch */

@@ -157,12 +157,13 @@ write_flag(struct ramet_replica *replica, struct ramet_err *err)
            ramet_is_held(replica, RAMET_LOCK_BASE));
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for checksums");
-    rc = ramet_presence_sync(replica, err);
-    if (rc == RAMET_OK)
-        rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
     if (rc == RAMET_OK && state->is_unsummed) {
+        rc = ramet_presence_sync_all(replica, state, err);
         state->is_unsummed = false;
-        rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
+        if (rc == RAMET_OK)
+            rc = ramet_state_file_write(replica->os, replica->dir_fd, state,
+                                        err);
     }
     if (rc == RAMET_OK)
         atomic_store(&replica->head->header.base.is_unsummed, 0);

@@ -45,6 +45,10 @@ enum ramet_rc place_commit(struct ramet_session *session,
 void place_expect(struct ramet_session *session, const struct image *image,
                   int line);
 
+/* The fields of a file `state`, as version 3 has them; their length. */
+size_t
+place_state_of_version_3(const uint8_t *bytes, size_t size, uint8_t *out);
+
 /* In a child: open what is there; waits for openers. */
 struct ramet_session *place_open_in_child(struct place *p);
 

@@ -232,6 +232,7 @@ presence__of_a_replica_of_version_1__is_understood(void **state)
     struct place *const p = *state;
     struct image *const image = make_half(p);
     uint8_t raw[8193];
+    uint8_t fields[4096];
     uint64_t checked;
     uint64_t bad;
     size_t size = read_file(p, "presence", raw, sizeof(raw));
@@ -248,9 +249,9 @@ presence__of_a_replica_of_version_1__is_understood(void **state)
     change_file(p, "presence", 0, raw, size);
     /* The fields of a slot, without what stands at their end. */
     assert_int_equal(read_file(p, "state", raw, sizeof(raw)), 8192);
-    size = ramet_get_le32(raw + 16) - 48;
-    size -= (ramet_get_le32(raw + 24) & 512) != 0 ? 8 : 0; /* a kept log */
-    memmove(raw + 8, raw + 24, size);
+    size = place_state_of_version_3(raw, 8192, fields) - 48;
+    size -= (ramet_get_le32(fields) & 512) != 0 ? 8 : 0; /* a kept log */
+    memcpy(raw + 8, fields, size);
     raw[7] = 1;
     ramet_put_le32(raw + 8, ramet_get_le32(raw + 8) & 31);
     ramet_put_le64(raw + 8 + size, ramet_hash64(raw, 8 + size));

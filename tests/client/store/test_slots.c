@@ -294,32 +294,52 @@ content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back(void **state)
 
 /* ---- the state ------------------------------------------------------------ */
 
-static void
-state__of_version_2__is_read_and_then_has_slots(void **state)
+static size_t
+encode_version_2(const struct file *f, uint8_t *out)
 {
-    struct place *const p = *state;
+    size_t len = place_state_of_version_3(f->bytes, f->size, out + 8);
+
+    memcpy(out, "RAMTSTA\2", 8);
+    if ((ramet_get_le32(out + 8) & 512) != 0) { /* it has no kept log */
+        ramet_put_le32(out + 8, ramet_get_le32(out + 8) & 511);
+        len -= 8;
+    }
+    ramet_put_le64(out + 8 + len, ramet_hash64(out, 8 + len));
+    return 8 + len + 8;
+}
+
+static size_t
+encode_version_3(const struct file *f, uint8_t *out)
+{
+    const size_t len = place_state_of_version_3(f->bytes, f->size, out + 24);
+
+    memcpy(out, "RAMTSTA\3", 8);
+    ramet_put_le64(out + 8, 7);
+    ramet_put_le32(out + 16, (uint32_t)len);
+    ramet_put_le32(out + 20, 0);
+    ramet_put_le64(out + 24 + len, ramet_hash64(out, 24 + len));
+    memcpy(out + SLOT, out, SLOT);
+    return (size_t)2 * SLOT;
+}
+
+/* It is opened, and the next state has the form of now. */
+static void
+read_earlier(struct place *p, size_t (*encode)(const struct file *, uint8_t *))
+{
     struct image *const image = place_image(1, 9 * PLACE_PAGE + 77);
     struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
     struct file f = {.size = 0};
-    uint8_t old[SLOT];
+    uint8_t old[2 * SLOT] = {0};
     size_t len;
 
     OK(place_commit(session, image, e));
     ramet_session_close(session);
     f.dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY);
     look(&f);
-    len = ramet_get_le32(f.bytes + 16);
-    memcpy(old, magic, sizeof(magic));
-    old[7] = 2;
-    memcpy(old + 8, f.bytes + 24, len);
-    if ((ramet_get_le32(old + 8) & 512) != 0) { /* it has no kept log */
-        ramet_put_le32(old + 8, ramet_get_le32(old + 8) & 511);
-        len -= 8;
-    }
-    ramet_put_le64(old + 8 + len, ramet_hash64(old, 8 + len));
+    len = encode(&f, old);
     assert_int_equal(unlinkat(f.dir_fd, NAME, 0), 0);
     close(openat(f.dir_fd, NAME, O_CREAT | O_RDWR, 0644));
-    change(&f, old, len + 16, 0);
+    change(&f, old, len, 0);
 
     session = place_open(p, 0);
     place_expect(session, image, __LINE__);
@@ -328,11 +348,24 @@ state__of_version_2__is_read_and_then_has_slots(void **state)
     ramet_session_close(session);
     look(&f);
     assert_int_equal(f.size, 2 * SLOT);
+    assert_memory_equal(f.bytes, "RAMTSTA\4", 8);
     session = place_open(p, 0);
     place_expect(session, image, __LINE__);
     ramet_session_close(session);
     close(f.dir_fd);
     image_unref(image);
+}
+
+static void
+state__of_version_2__is_read_and_then_has_slots(void **state)
+{
+    read_earlier(*state, encode_version_2);
+}
+
+static void
+state__of_version_3__is_read_and_then_is_of_this(void **state)
+{
+    read_earlier(*state, encode_version_3);
 }
 
 static void
@@ -344,10 +377,10 @@ state__of_a_version_to_come__is_refused_as_that(void **state)
 
     ramet_session_close(place_open(p, RAMET_OPEN_CREATE));
     f.dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY);
-    change(&f, "RAMTSTA\4", 8, 0);
-    change(&f, "RAMTSTA\4", 8, SLOT);
+    change(&f, "RAMTSTA\5", 8, 0);
+    change(&f, "RAMTSTA\5", 8, SLOT);
     assert_int_equal(place_try_open(p->path, 0, &err), RAMET_EVERSION);
-    assert_non_null(strstr(err.text, "version 4"));
+    assert_non_null(strstr(err.text, "version 5"));
     close(f.dir_fd);
 }
 
@@ -364,6 +397,7 @@ main(void)
         TEST(slots__whose_writer_died__are_synced_before_the_next),
         TEST(content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back),
         TEST(state__of_version_2__is_read_and_then_has_slots),
+        TEST(state__of_version_3__is_read_and_then_is_of_this),
         TEST(state__of_a_version_to_come__is_refused_as_that),
     };
 

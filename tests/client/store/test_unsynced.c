@@ -20,7 +20,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
 #include "client/store/format/unsynced.h"
-#include "client/store/whole.h"
+#include "client/store/replicas.h"
 
 #define PAGES 20u
 

@@ -172,7 +172,7 @@ a_journal_beside_it__goes_if_it_is_stale(void **state)
     } cases[] = {
         {"", 0, false},
         {"no trailer, too short", 16, true},
-        {"\0\0\0\1 but no magic at the end of it", 36, true},
+        {"\0\0\0\1 but no magic at the end of it", 34, true},
         {"\0\4\0\1x\0\0\0\1\0\0\0\x78\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", 21,
          false},
         {"\0\4\0\1x\0\0\0\2\0\0\0\x78\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", 21,

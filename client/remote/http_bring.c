@@ -371,6 +371,7 @@ send_request(struct bringing *b, const struct ramet_buf *body,
         .take = take_bytes,
         .take_ctx = b,
         .body_max = ANSWER_MAX,
+        .is_of_many = b->count > 1,
     };
     enum ramet_rc rc;
 

@@ -28,6 +28,7 @@ struct transfer {
     struct ramet_pace_run pace_run;
     uint64_t body_ns; /* when the last of the body was given away; 0: never */
     CURL *curl;
+    struct ramet_http_spare_use spare_use;
     bool too_big;
     enum ramet_rc take_rc; /* of call->take */
     struct ramet_err take_err;
@@ -351,6 +352,10 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
     assert(!call->has_range || call->range_length > 0);
     assert(call->part_count == 0 || call->parts != NULL);
     set_up(&t, curl);
+    if (!call->changes) /* invariant (3) of http_spare.h */
+        ramet_http_spares_offer(curl, &t.spare_use);
+    if (call->is_of_many)
+        ramet_http_spare(pool);
     ramet_pace_begin(&pool->pace, &t.pace_run);
     code = curl_easy_perform(curl);
     ramet_pace_end(&pool->pace, &t.pace_run, delay_of(&t), now_ns());
@@ -367,6 +372,8 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
     } else if (code != CURLE_OK)
         rc = ramet_http_curl_failure(pool, curl, code, call->changes,
                                      t.sent == t.body_bytes, err);
+    else
+        ramet_http_reached(pool, curl);
 
 done:
     ramet_http_give_back(pool, curl);

@@ -60,6 +60,7 @@ struct ramet_http_call {
     bool changes;      /* invariant (1) */
     bool fresh;        /* no cache may answer in the server's place */
     bool is_doubted;   /* nor the server's own: what it says was found wrong */
+    bool is_of_many;   /* others go out beside it soon: http_spare.h */
     uint64_t total_ms; /* for all of it; 0: what its bytes may take */
     /* Where the body of a 200 goes as it comes, in place of `body`; anything
      * but RAMET_OK ends the exchange with it. One that was begun is not tried
@@ -103,6 +104,9 @@ void ramet_http_give_back(struct ramet_http_pool *pool, CURL *curl);
 struct curl_slist *
 ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
                    const char *const *extra);
+/* Connections for requests beside those that run, and none any more. No call waits. */
+void ramet_http_spare(struct ramet_http_pool *pool);
+void ramet_http_spare_none(struct ramet_http_pool *pool);
 /* What a transfer's end means; `sent_all`: the whole request went out. */
 enum ramet_rc ramet_http_curl_failure(const struct ramet_http_pool *pool,
                                       CURL *curl, CURLcode code, bool changes,

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "client/remote/http_conn.h"
+#include "client/remote/http_spare.h"
 #include "core/thread.h"
 
 /* What is read of an answer that is no success. */
@@ -28,7 +29,11 @@ struct ramet_http_pool {
     struct ramet_cond freed;
     atomic_uint_least64_t requests;
     struct ramet_pace pace;
-    unsigned busy_count; /* lock */
+    unsigned busy_count;         /* lock */
+    struct ramet_http_peer peer; /* lock */
 };
+
+/* An exchange that succeeded over `curl` has ended: where the server is. */
+void ramet_http_reached(struct ramet_http_pool *pool, CURL *curl);
 
 #endif

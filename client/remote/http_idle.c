@@ -109,6 +109,18 @@ ramet_http_idle_take(const char *server)
     return found.curl;
 }
 
+unsigned
+ramet_http_idle_count(const char *server)
+{
+    unsigned count = 0;
+
+    lock();
+    for (unsigned at = 0; at < kept.count; at++)
+        count += strcmp(kept.idle[at].server, server) == 0;
+    ramet_mutex_unlock(&kept.mutex);
+    return count;
+}
+
 void
 ramet_http_idle_put(const char *server, CURL *curl)
 {

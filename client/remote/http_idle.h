@@ -27,6 +27,8 @@ void ramet_http_idle_leave(void);
 /* A handle that was put back for this server (its "http://host:port"), the last
  * one first, or a new one; NULL: no memory. */
 CURL *ramet_http_idle_take(const char *server);
+/* How many were put back for it and are there still. */
+unsigned ramet_http_idle_count(const char *server);
 /* `server` is copied; without memory for that the handle is closed. */
 void ramet_http_idle_put(const char *server, CURL *curl);
 

@@ -13,11 +13,14 @@
 #include "client/remote/remote.h"
 #include "core/alloc.h"
 #include "core/origin.h"
+#include "core/os.h"
 #include "core/thread.h"
 #include "pagestore/s3/engine.h"
 
 /* Shorter than a server keeps idle connections. */
 #define IDLE_REUSE_S 45L
+/* Requests for pages that go out side by side, and a reader's: pipeline_impl.h. */
+#define TOGETHER 9u
 
 static bool
 is_token(const char *token)
@@ -98,6 +101,7 @@ ramet_http_pool_free(struct ramet_http_pool *pool)
     if (pool == NULL)
         return;
     assert(pool->busy_count == 0);
+    ramet_http_spares_drop(&pool->peer);
     ramet_http_idle_leave();
     ramet_pace_done(&pool->pace);
     ramet_cond_done(&pool->freed);
@@ -159,6 +163,46 @@ ramet_http_give_back(struct ramet_http_pool *pool, CURL *curl)
     pool->busy_count--;
     ramet_cond_signal(&pool->freed);
     ramet_mutex_unlock(&pool->lock);
+}
+
+void
+ramet_http_reached(struct ramet_http_pool *pool, CURL *curl)
+{
+    long connects = 0;
+
+    (void)curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connects);
+    ramet_mutex_lock(&pool->lock);
+    if (connects > 0 || pool->peer.length == 0)
+        ramet_http_peer_learn(&pool->peer, curl);
+    ramet_mutex_unlock(&pool->lock);
+}
+
+void
+ramet_http_spare(struct ramet_http_pool *pool)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    const unsigned idle = ramet_http_idle_count(pool->root);
+    struct ramet_http_peer peer;
+    unsigned busy;
+
+    ramet_mutex_lock(&pool->lock);
+    peer = pool->peer;
+    busy = pool->busy_count;
+    ramet_mutex_unlock(&pool->lock);
+    if (busy + idle < TOGETHER)
+        ramet_http_spares_prepare(&peer, TOGETHER - busy - idle,
+                                  os->mono_ns(os->ctx) / 1000000);
+}
+
+void
+ramet_http_spare_none(struct ramet_http_pool *pool)
+{
+    struct ramet_http_peer peer;
+
+    ramet_mutex_lock(&pool->lock);
+    peer = pool->peer;
+    ramet_mutex_unlock(&pool->lock);
+    ramet_http_spares_drop(&peer);
 }
 
 static bool

@@ -211,6 +211,12 @@ http_authorize(struct ramet_remote *remote, const char *token,
     return rc;
 }
 
+static void
+http_rest(struct ramet_remote *remote)
+{
+    ramet_http_spare_none(((struct http_remote *)remote)->pool);
+}
+
 static uint64_t
 http_requests(const struct ramet_remote *remote)
 {
@@ -286,6 +292,7 @@ static const struct ramet_remote_ops http_remote_ops = {
     .authorize = http_authorize,
     .clock_ahead = http_clock_ahead,
     .delete_volume = http_delete_volume,
+    .rest = http_rest,
     .requests = http_requests,
     .close = http_close,
 };

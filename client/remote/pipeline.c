@@ -503,6 +503,8 @@ work(void *arg)
     }
     worker->runs = false;
     ramet_mutex_unlock(&pipeline->mutex);
+    if (had_enough)
+        ramet_remote_client_rest(pipeline->client);
     return NULL;
 }
 

@@ -163,6 +163,9 @@ struct ramet_remote_ops {
     enum ramet_rc (*delete_volume)(struct ramet_remote *remote,
                                    const struct ramet_vid *volume,
                                    struct ramet_err *err);
+    /* Nobody asked for pages for a while: keep nothing ready for more. NULL: nothing
+     * is. */
+    void (*rest)(struct ramet_remote *remote);
     /* How many requests were made so far; NULL: one for each call of the
      * store. */
     uint64_t (*requests)(const struct ramet_remote *remote);

@@ -64,6 +64,15 @@ ramet_remote_client_pace(struct ramet_remote_client *client)
                : NULL;
 }
 
+void
+ramet_remote_client_rest(struct ramet_remote_client *client)
+{
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
+
+    if (remote != NULL && remote->ops->rest != NULL)
+        remote->ops->rest(remote);
+}
+
 static bool
 take_offer(void *ctx, const struct ramet_vid *volume,
            const struct ramet_point *at, const uint8_t *object, size_t len);

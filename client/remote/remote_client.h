@@ -65,6 +65,8 @@ uint64_t ramet_remote_client_received(struct ramet_remote_client *client);
 /* NULL: not connected, or its link is not measured. */
 struct ramet_pace;
 struct ramet_pace *ramet_remote_client_pace(struct ramet_remote_client *client);
+/* Nobody asked for pages for a while. */
+void ramet_remote_client_rest(struct ramet_remote_client *client);
 
 /* Connect unless connected; `create_store`: make a directory store that is
  * not there. RAMET_EUNREACHABLE also where a directory is not there. */

@@ -6,8 +6,10 @@ tests/prefetch; each answer is compared with SQLite's own.
 usage: cold.py SERVE DATABASES [TEST …]
 """
 import os
+import socket
 import sqlite3
 import sys
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "vfs"),
@@ -108,6 +110,75 @@ def test_keyed_table_cold():
 
 def test_long_documents_cold():
     check("documents", DOCUMENTS)
+
+
+class Gate:
+    """A relay that keeps all answers back, from the fourth request for pages on,
+    until so many connections are there on which nothing was said."""
+    PATIENCE_S = 60
+
+    def __init__(self, port, silent_min):
+        self.upstream, self.silent_min = port, silent_min
+        self.changed = threading.Condition()
+        self.asked, self.silent, self.opened = 0, 0, False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                down, _ = self.listener.accept()
+            except OSError:
+                return
+            up = socket.create_connection(("127.0.0.1", self.upstream))
+            self.note(silent=1)
+            threading.Thread(target=self.send, args=(down, up),
+                             daemon=True).start()
+            threading.Thread(target=self.answer, args=(up, down),
+                             daemon=True).start()
+
+    def note(self, asked=0, silent=0):
+        with self.changed:
+            self.asked += asked
+            self.silent += silent
+            self.opened = self.opened or self.silent >= self.silent_min
+            self.changed.notify_all()
+
+    def send(self, down, up):
+        data = down.recv(1 << 16)
+        self.note(silent=-1)
+        while data:
+            self.note(asked=data.count(b"/pages HTTP"))
+            up.sendall(data)
+            data = down.recv(1 << 16)
+        up.close()
+
+    def answer(self, up, down):
+        try:
+            while data := up.recv(1 << 16):
+                with self.changed:
+                    self.changed.wait_for(
+                        lambda: self.opened or self.asked < 4, self.PATIENCE_S)
+                down.sendall(data)
+        except OSError:
+            pass
+        down.close()
+
+
+def test_connections_are_there_before_requests_need_them():
+    native, server = make("people")
+    gate = Gate(server.port, 4)
+    db = common.open_db("gated.db", replica="none", remote="http://127.0.0.1:"
+                        "%d/people" % gate.port, fetch_timeout_ms=200000)
+    point = "SELECT length(bio) FROM people WHERE id = 1717"
+    assert one(db, point) == one(native, point)
+    assert gate.silent <= 0, "a point needs no second connection"
+    assert one(db, PEOPLE[0][0]) == one(native, PEOPLE[0][0])
+    assert gate.opened, "no request found a connection that was there"
+    db.close()
+    gate.listener.close()
+    server.stop()
 
 
 def push_rows(path, name, rows, updates):

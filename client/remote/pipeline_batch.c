@@ -10,7 +10,7 @@
 #include "core/alloc.h"
 
 /* Requests for what somebody will read that have no answer yet. */
-#define AHEAD_BATCHES 5u
+#define AHEAD_BATCHES 7u
 
 /* Invariant (3) of pipeline.h. */
 enum ramet_urgency
@@ -52,16 +52,18 @@ add_to_batch(struct ramet_batch *batch, struct ramet_want *want)
     batch->pgnos[batch->count++] = want->pgno;
 }
 
-/* Fill up with what is queued for the same commit, the most urgent first. */
+/* Fill up with what is queued for the same commit, the most urgent first; `with_warm`:
+ * with all that was named at once. */
 static void
-fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
+fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most,
+           bool with_warm)
 {
     assert(from < RAMET_WANT_HELD && batch->count > 0);
     assert(most <= RAMET_BATCH_PAGES);
     for (unsigned q = from; q <= RAMET_WANT_BULK; q++) {
         struct ramet_want *want = batch->pipeline->queues[q].first;
 
-        if (q == RAMET_WANT_WARM && from != RAMET_WANT_WARM)
+        if (q == RAMET_WANT_WARM && !with_warm)
             continue;
         while (want != NULL && batch->count < most) {
             struct ramet_want *const next = want->next;
@@ -73,7 +75,7 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
         /* What bulk reads bring along makes readers wait longer; and what is to come
          * at once has a request of its own. */
         if ((from == RAMET_WANT_READ && q == RAMET_WANT_AHEAD) ||
-            from == RAMET_WANT_WARM)
+            (q == RAMET_WANT_WARM && with_warm))
             break;
     }
 }
@@ -81,12 +83,11 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
 /* A share, and what would be too little for a request of its own. */
 static size_t
 batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
-           uint32_t page_size)
+           uint32_t page_size, bool with_warm)
 {
     const size_t pages =
-        urgency == RAMET_WANT_WARM
-            ? RAMET_BATCH_PAGES
-            : ramet_pipeline_share(pipeline, urgency, page_size);
+        with_warm ? RAMET_BATCH_PAGES
+                  : ramet_pipeline_share(pipeline, urgency, page_size);
     const size_t queued = pipeline->queues[urgency].count + 1;
 
     assert(page_size != 0);
@@ -97,6 +98,16 @@ batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
                : pages;
 }
 
+/* A reader may want one of the pages that were named before a thread came to ask for
+ * them: then they go in one request, his page first. */
+static bool
+takes_warm(const struct ramet_pipeline *pipeline,
+           const struct ramet_want *first)
+{
+    return first->is_warm && !first->alone &&
+           pipeline->batch_count < RAMET_AHEAD_BATCHES_ALL;
+}
+
 /* What to ask for next, or NULL. Under the mutex. */
 struct ramet_batch *
 ramet_batch_take(struct ramet_pipeline *pipeline)
@@ -104,6 +115,7 @@ ramet_batch_take(struct ramet_pipeline *pipeline)
     const enum ramet_urgency urgency = ramet_batch_next_queue(pipeline);
     struct ramet_want *first;
     struct ramet_batch *batch;
+    bool with_warm;
 
     if (urgency == RAMET_URGENCIES)
         return NULL;
@@ -112,13 +124,15 @@ ramet_batch_take(struct ramet_pipeline *pipeline)
         return NULL; /* once there is memory */
     assert(pipeline->queues[urgency].first != NULL);
     first = pipeline->queues[urgency].first;
+    with_warm = takes_warm(pipeline, first);
     batch->pipeline = pipeline;
     batch->at = first->at;
     batch->page_size = first->page_size;
     add_to_batch(batch, first);
     if (!first->alone)
         fill_batch(batch, urgency,
-                   batch_size(pipeline, urgency, first->page_size));
+                   batch_size(pipeline, urgency, first->page_size, with_warm),
+                   with_warm);
     batch->left = batch->count;
     batch->next = pipeline->batches;
     pipeline->batches = batch;

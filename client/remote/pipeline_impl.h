@@ -58,7 +58,9 @@ struct ramet_want {
     uint32_t page_size; /* of that commit */
     uint32_t pgno;
     enum ramet_urgency urgency;
-    bool alone; /* it failed with others: to be asked for by itself */
+    bool
+        is_warm; /* of many that were named at once, whoever waits for it now */
+    bool alone;  /* it failed with others: to be asked for by itself */
     struct ramet_batch *batch; /* NULL: in a queue */
     struct ramet_page_wait *waits;
     struct ramet_bulk_read *bulk; /* NULL: none's */

@@ -76,6 +76,7 @@ ramet_want_add(struct ramet_pipeline *pipeline, const struct ramet_head *head,
     want->page_size = head->page_size;
     want->pgno = pgno;
     want->urgency = urgency;
+    want->is_warm = urgency == RAMET_WANT_WARM;
     want->chain = *bucket;
     *bucket = want;
     enqueue(pipeline, want);
@@ -87,6 +88,7 @@ ramet_want_hasten(struct ramet_pipeline *pipeline, struct ramet_want *want,
                   enum ramet_urgency urgency)
 {
     assert(urgency < RAMET_URGENCIES);
+    want->is_warm = want->is_warm || urgency == RAMET_WANT_WARM;
     if (urgency >= want->urgency)
         return;
     if (want->batch == NULL)

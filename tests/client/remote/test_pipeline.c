@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
@@ -32,6 +33,9 @@ struct fixture {
     struct ramet_cond changed;
     bool is_open;
     unsigned held; /* calls of keep() */
+    unsigned requests;
+    uint32_t asked[RAMET_BATCH_PAGES]; /* by the last one */
+    size_t asked_count;
 };
 
 static void
@@ -40,7 +44,32 @@ close_remote(struct ramet_remote *remote)
     ramet_objstore_close(remote->store);
 }
 
-static const struct ramet_remote_ops remote_ops = {.close = close_remote};
+/* Brings nothing: pages come from the store. */
+static enum ramet_rc
+count_request(struct ramet_remote *remote, const struct ramet_vid *volume,
+              const struct ramet_point *at, const uint32_t *pgnos, size_t count,
+              bool want_extra, ramet_page_visit *visit, void *ctx,
+              struct ramet_err *err)
+{
+    struct fixture *const f = (struct fixture *)remote;
+
+    (void)volume;
+    (void)at;
+    (void)want_extra;
+    (void)visit;
+    (void)ctx;
+    (void)err;
+    assert_true(count <= RAMET_BATCH_PAGES);
+    ramet_mutex_lock(&f->mutex);
+    f->requests++;
+    memcpy(f->asked, pgnos, count * sizeof(pgnos[0]));
+    f->asked_count = count;
+    ramet_mutex_unlock(&f->mutex);
+    return RAMET_OK;
+}
+
+static const struct ramet_remote_ops remote_ops = {.bring = count_request,
+                                                   .close = close_remote};
 
 static bool
 has_none(void *ctx, const struct ramet_point *at, uint32_t pgno)
@@ -191,11 +220,56 @@ reader__does_not_wait_behind_what_was_named(void **state)
     fixture_close(&f);
 }
 
+/* He may want one before a thread has come to ask for them. */
+static void
+reader__of_what_was_named_has_it_with_the_rest_in_one_request(void **state)
+{
+    struct fixture f;
+    struct ramet_want *want;
+    struct ramet_point at;
+    struct ramet_page_wait wait = {.done = false};
+    uint8_t page[PAGE_SIZE];
+
+    (void)state;
+    fixture_open(&f);
+    at = ramet_head_point(&f.head);
+    f.is_open = true; /* nothing runs yet */
+    wait.out = page;
+    wait.size = sizeof(page);
+    ramet_cond_init(&wait.ended);
+    ramet_mutex_lock(&f.pipeline->mutex);
+    for (uint32_t p = 1; p <= 300; p++)
+        assert_non_null(
+            ramet_want_add(f.pipeline, &f.head, p, RAMET_WANT_WARM));
+    want = ramet_want_find(f.pipeline, &at, 77);
+    assert_non_null(want);
+    want->waits = &wait;
+    ramet_want_hasten(f.pipeline, want, RAMET_WANT_READ);
+    assert_int_equal(ramet_pipeline_wake(f.pipeline, NULL), RAMET_OK);
+    while (!wait.done)
+        ramet_cond_wait(&wait.ended, &f.pipeline->mutex);
+    while (f.pipeline->batch_count > 0 ||
+           f.pipeline->queues[RAMET_WANT_WARM].count > 0) {
+        ramet_mutex_unlock(&f.pipeline->mutex);
+        usleep(100);
+        ramet_mutex_lock(&f.pipeline->mutex);
+    }
+    ramet_mutex_unlock(&f.pipeline->mutex);
+    assert_int_equal(wait.rc, RAMET_OK);
+    assert_int_equal(f.requests, 1);
+    assert_int_equal(f.asked_count, 300);
+    assert_int_equal(f.asked[0], 77);
+    ramet_cond_done(&wait.ended);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reader__does_not_wait_behind_what_was_named),
+        cmocka_unit_test(
+            reader__of_what_was_named_has_it_with_the_rest_in_one_request),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -401,7 +401,8 @@ class Bench:
              case=None):
         """A line of the table; what it took in exchanges, and of the link."""
         busy = moved * 8 / 1e6 / self.options.mbit if self.options.mbit else 0
-        is_first = case is not None and not case.before  # it connects as well
+        is_first = case is not None and (
+            not case.before or case.before[0].startswith("ask"))  # it connects
         row = {"name": name, "seconds": seconds, "moved": moved,
                "trips": (seconds - busy) * 1000 / self.options.rtt -
                         is_first if self.options.rtt else 0,

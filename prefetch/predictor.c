@@ -7,7 +7,7 @@
 
 #include <assert.h>
 
-#define SCAN_WINDOW_MIN 4u
+#define SCAN_WINDOW_MIN 6u
 #define SCAN_LONG_FROM 64u /* pages */
 #define RANGE_LONG_FROM 128u
 #define RANGE_LONGER_FROM 256u
@@ -68,7 +68,7 @@ static uint64_t
 scan_window(uint32_t length, bool is_range)
 {
     if (is_range && length < RANGE_LONG_FROM)
-        return (uint64_t)length * 2 / 5;
+        return (uint64_t)length * 2 / 5 + SCAN_WINDOW_MIN;
     if (length < (is_range ? RANGE_LONGER_FROM : SCAN_LONG_FROM))
         return length;
     return 2 * (uint64_t)length;

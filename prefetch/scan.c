@@ -46,7 +46,7 @@ ask_interiors(struct ramet_prefetch *p, struct ramet_tree *tree)
     const struct ramet_node *node;
     uint64_t leaves = 1; /* below a child of `node` */
     uint64_t left = 0;   /* below those of its children that are to come */
-    uint64_t reach = 2 * (uint64_t)tree->window;
+    uint64_t reach = (tree->is_range ? 1 : 2) * (uint64_t)tree->window;
     uint32_t pgno = tree->last;
     uint32_t index;
 

@@ -217,6 +217,12 @@ curl_easy_getinfo(CURL *curl, CURLINFO info, ...)
         *va_arg(args, curl_off_t *) =
             is_connected ? (curl_off_t)e->exchange->up.len : 0;
         break;
+    case CURLINFO_NUM_CONNECTS:
+        *va_arg(args, long *) = 0;
+        break;
+    case CURLINFO_ACTIVESOCKET: /* there are no sockets */
+        *va_arg(args, curl_socket_t *) = CURL_SOCKET_BAD;
+        break;
     default:
         sim_fail("curl_easy_getinfo: %d is not simulated", (int)info);
     }

@@ -33,6 +33,7 @@
 #define INTERIORS 3u  /* windows for which interior pages are looked up */
 #define ROWS_MIN 64u  /* that one look ahead may pass */
 #define SEARCHES_MIN 3u
+#define ROWS_FIRST 8u    /* with which what begins anew begins */
 #define VALUES_MAX 8192u /* of one leaf that are compared */
 
 /* A leaf that was just read, and the values that belong into it. */
@@ -535,40 +536,138 @@ follow(struct ramet_prefetch *p, struct ramet_link *l)
         look_ahead(p, l);
 }
 
+/* The best link by which a row of this leaf of `source` leads there; NULL: none does. */
+static struct ramet_link *
+match_leaf(struct ramet_prefetch *p, const struct aim *aim,
+           struct ramet_tree *source, uint32_t leaf)
+{
+    uint32_t columns[RAMET_COLUMNS_MAX];
+    struct ramet_link *best = NULL;
+    struct ramet_rows rows;
+    uint32_t count;
+
+    assert(leaf != 0 && source != aim->tree);
+    if (!ramet_rows_open(&p->forest, leaf, &rows))
+        return NULL;
+    count = ramet_rows_columns(&rows, columns);
+    while (count > 1 && count * rows.count > VALUES_MAX)
+        count--;
+    for (uint32_t c = 0; c < count; c++) {
+        struct ramet_link *const l =
+            match_column(p, aim, source, &rows, columns[c]);
+
+        if (l != NULL && (best == NULL || l->score > best->score))
+            best = l;
+    }
+    return best;
+}
+
+/* Does one of the first rows of the tree lead there? Then the leaf that has them. */
+static uint32_t
+first_leaf(struct ramet_prefetch *p, const struct aim *aim,
+           const struct ramet_tree *source)
+{
+    const struct ramet_value least = {.type = RAMET_VALUE_NULL};
+    uint32_t columns[RAMET_COLUMNS_MAX];
+    struct ramet_rows rows;
+    struct ramet_value value;
+    bool is_leaf;
+    const uint32_t leaf = ramet_forest_find(&p->forest, source->root,
+                                            source->depth, &least, &is_leaf);
+
+    assert(source->root != 0);
+    if (leaf == 0 || !is_leaf || !ramet_rows_open(&p->forest, leaf, &rows))
+        return 0;
+    for (uint32_t c = ramet_rows_columns(&rows, columns); c-- > 0;)
+        for (uint32_t row = 0; row < rows.count && row < ROWS_FIRST; row++)
+            if (ramet_rows_value(&rows, row, columns[c], &value) &&
+                leads_to(p, aim, &value))
+                return leaf;
+    return 0;
+}
+
+/* The link of that tree which followed rows of another leaf since its last one was
+ * read: SQLite does not read what its own cache has. */
+static struct ramet_link *
+unread_link(struct ramet_prefetch *p, const struct aim *aim,
+            const struct ramet_recent *recent)
+{
+    struct ramet_link *found = NULL;
+
+    for (unsigned i = 0; i < RAMET_LINKS; i++) {
+        struct ramet_link *const l = &p->links[i];
+
+        if (l->source == recent->tree && l->target == aim->tree && is_link(l) &&
+            l->score > 0 && l->leaf != recent->leaf && l->used > recent->turn &&
+            (found == NULL || l->score > found->score))
+            found = l;
+    }
+    return found;
+}
+
+/* By the rows where it is, or those of the leaf behind that. */
+static struct ramet_link *
+match_unread(struct ramet_prefetch *p, const struct aim *aim,
+             struct ramet_link *l)
+{
+    struct ramet_tree *const source = l->source;
+    const uint32_t leaf = l->leaf;
+    uint32_t gap = 0;
+    struct ramet_link *found = match_leaf(p, aim, source, leaf);
+    uint32_t next;
+
+    if (found != NULL)
+        return found;
+    next = ramet_forest_beside(&p->forest, leaf, l->direction, &gap);
+    return next != 0 ? match_leaf(p, aim, source, next) : NULL;
+}
+
+/* Where all of a tree was read, it may be read again from its first leaf. */
+static struct ramet_link *
+match_anew(struct ramet_prefetch *p, const struct aim *aim,
+           const struct ramet_recent *recent)
+{
+    uint32_t gap = 0;
+    uint32_t leaf;
+
+    assert(recent->leaf != 0);
+    if (ramet_forest_beside(&p->forest, recent->leaf, 1, &gap) != 0 || gap != 0)
+        return NULL;
+    leaf = first_leaf(p, aim, recent->tree);
+    return leaf != 0 && leaf != recent->leaf
+               ? match_leaf(p, aim, recent->tree, leaf)
+               : NULL;
+}
+
 void
 ramet_link_seen(struct ramet_prefetch *p, struct ramet_tree *tree,
                 uint32_t leaf)
 {
-    uint32_t columns[RAMET_COLUMNS_MAX];
+    struct ramet_link *found = NULL;
     struct ramet_btpage page;
     struct aim aim;
+    bool is_jump;
 
     assert(leaf != 0 && tree->last == leaf);
     if (!ramet_forest_leaf(&p->forest, leaf, &page))
         return;
     take_aim(p, tree, leaf, ramet_btpage_is_table(&page), &aim);
-    for (unsigned i = 0; i < RAMET_RECENT; i++) {
-        struct ramet_tree *const source = p->recent[i].tree;
-        struct ramet_link *best = NULL;
-        struct ramet_rows rows;
-        uint32_t count;
+    is_jump = tree->length == 0 && aim.has_low; /* and no scan that begins */
+    for (unsigned n = 0; n < 2 * RAMET_RECENT && found == NULL; n++) {
+        const struct ramet_recent *const recent = &p->recent[n % RAMET_RECENT];
+        struct ramet_link *unread;
 
-        if (source == NULL || source == tree ||
-            !ramet_rows_open(&p->forest, p->recent[i].leaf, &rows))
+        if (recent->tree == NULL || recent->tree == tree)
             continue;
-        count = ramet_rows_columns(&rows, columns);
-        while (count > 1 && count * rows.count > VALUES_MAX)
-            count--;
-        for (uint32_t c = 0; c < count; c++) {
-            struct ramet_link *const l =
-                match_column(p, &aim, source, &rows, columns[c]);
-
-            if (l != NULL && (best == NULL || l->score > best->score))
-                best = l;
-        }
-        if (best != NULL) {
-            follow(p, best);
-            return;
-        }
+        unread = unread_link(p, &aim, recent);
+        if (n >= RAMET_RECENT)
+            found =
+                unread == NULL && is_jump ? match_anew(p, &aim, recent) : NULL;
+        else if (unread != NULL)
+            found = match_unread(p, &aim, unread);
+        else
+            found = match_leaf(p, &aim, recent->tree, recent->leaf);
     }
+    if (found != NULL)
+        follow(p, found);
 }

@@ -83,9 +83,10 @@ struct ramet_prefetch {
     struct ramet_sequence sequence;
     struct ramet_tree trees[RAMET_TREES];
     struct ramet_link links[RAMET_LINKS];
-    struct {
+    struct ramet_recent {
         struct ramet_tree *tree; /* NULL: none */
         uint32_t leaf;
+        uint64_t turn; /* when it was read */
     } recent[RAMET_RECENT];
     /* Overflow pages that are to come: the tree's slot << 24 | how many follow
      * the page. */

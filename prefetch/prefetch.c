@@ -133,6 +133,7 @@ push_recent(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
         p->recent[at] = p->recent[at - 1];
     p->recent[0].tree = tree;
     p->recent[0].leaf = leaf;
+    p->recent[0].turn = p->forest.turn;
 }
 
 static void

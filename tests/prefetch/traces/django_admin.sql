@@ -1,0 +1,56 @@
+-- What the admin of Django 5.2 asks of databases/library.sql for each page that a user
+-- opens, as sqlite3_trace_v2() told: a list of books, searched, sorted, filtered; one of
+-- them; and a change that is saved. Its sessions and the BEGIN and COMMIT are left out.
+-- page: GET /admin/
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT "django_admin_log"."id", "django_admin_log"."action_time", "django_admin_log"."user_id", "django_admin_log"."content_type_id", "django_admin_log"."object_id", "django_admin_log"."object_repr", "django_admin_log"."action_flag", "django_admin_log"."change_message", "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined", "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "django_admin_log" INNER JOIN "auth_user" ON ("django_admin_log"."user_id" = "auth_user"."id") LEFT OUTER JOIN "django_content_type" ON ("django_admin_log"."content_type_id" = "django_content_type"."id") WHERE "django_admin_log"."user_id" = 1 ORDER BY "django_admin_log"."action_time" DESC LIMIT 10;
+-- page: GET /admin/library/book/
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT COUNT(*) AS "__count" FROM "library_book";
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary", "library_author"."id", "library_author"."name", "library_author"."born", "library_author"."bio" FROM "library_book" INNER JOIN "library_author" ON ("library_book"."author_id" = "library_author"."id") ORDER BY "library_book"."id" DESC LIMIT 100;
+SELECT DISTINCT "library_book"."language" AS "language" FROM "library_book" ORDER BY 1 ASC;
+-- page: GET /admin/library/book/?q=river
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT COUNT(*) AS "__count" FROM "library_book" INNER JOIN "library_author" ON ("library_book"."author_id" = "library_author"."id") WHERE ("library_book"."title" LIKE '%river%' ESCAPE '\' OR "library_author"."name" LIKE '%river%' ESCAPE '\');
+SELECT COUNT(*) AS "__count" FROM "library_book";
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary", "library_author"."id", "library_author"."name", "library_author"."born", "library_author"."bio" FROM "library_book" INNER JOIN "library_author" ON ("library_book"."author_id" = "library_author"."id") WHERE ("library_book"."title" LIKE '%river%' ESCAPE '\' OR "library_author"."name" LIKE '%river%' ESCAPE '\') ORDER BY "library_book"."id" DESC LIMIT 100;
+SELECT DISTINCT "library_book"."language" AS "language" FROM "library_book" ORDER BY 1 ASC;
+-- page: GET /admin/library/book/?o=-3&p=20
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT COUNT(*) AS "__count" FROM "library_book";
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary", "library_author"."id", "library_author"."name", "library_author"."born", "library_author"."bio" FROM "library_book" INNER JOIN "library_author" ON ("library_book"."author_id" = "library_author"."id") ORDER BY "library_book"."year" DESC, "library_book"."id" DESC LIMIT 100 OFFSET 1900;
+SELECT DISTINCT "library_book"."language" AS "language" FROM "library_book" ORDER BY 1 ASC;
+-- page: GET /admin/library/book/?genre__exact=history&language__exact=en
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT COUNT(*) AS "__count" FROM "library_book" WHERE ("library_book"."genre" = 'history' AND "library_book"."language" = 'en');
+SELECT COUNT(*) AS "__count" FROM "library_book";
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary", "library_author"."id", "library_author"."name", "library_author"."born", "library_author"."bio" FROM "library_book" INNER JOIN "library_author" ON ("library_book"."author_id" = "library_author"."id") WHERE ("library_book"."genre" = 'history' AND "library_book"."language" = 'en') ORDER BY "library_book"."id" DESC LIMIT 100;
+SELECT DISTINCT "library_book"."language" AS "language" FROM "library_book" ORDER BY 1 ASC;
+-- page: GET /admin/library/book/4321/change/
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary" FROM "library_book" WHERE "library_book"."id" = 4321 LIMIT 21;
+SELECT "library_tag"."id", "library_tag"."name" FROM "library_tag" INNER JOIN "library_book_tags" ON ("library_tag"."id" = "library_book_tags"."tag_id") WHERE "library_book_tags"."book_id" = 4321;
+SELECT "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "django_content_type" WHERE ("django_content_type"."app_label" = 'library' AND "django_content_type"."model" = 'book') LIMIT 21;
+SELECT "library_author"."id", "library_author"."name", "library_author"."born", "library_author"."bio" FROM "library_author" WHERE "library_author"."id" = 962 LIMIT 21;
+SELECT "library_tag"."id", "library_tag"."name" FROM "library_tag";
+-- page: GET /admin/library/author/?p=7
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT COUNT(*) AS "__count" FROM "library_author";
+SELECT "library_author"."id", "library_author"."name", "library_author"."born", "library_author"."bio" FROM "library_author" ORDER BY "library_author"."id" DESC LIMIT 100 OFFSET 600;
+-- page: GET /admin/library/loan/?returned__isnull=True
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT COUNT(*) AS "__count" FROM "library_loan" WHERE "library_loan"."returned" IS NULL;
+SELECT COUNT(*) AS "__count" FROM "library_loan";
+SELECT "library_loan"."id", "library_loan"."book_id", "library_loan"."reader", "library_loan"."taken", "library_loan"."returned", "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary" FROM "library_loan" INNER JOIN "library_book" ON ("library_loan"."book_id" = "library_book"."id") WHERE "library_loan"."returned" IS NULL ORDER BY "library_loan"."taken" DESC, "library_loan"."id" DESC LIMIT 100;
+-- page: GET /admin/library/loan/77777/change/
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT "library_loan"."id", "library_loan"."book_id", "library_loan"."reader", "library_loan"."taken", "library_loan"."returned" FROM "library_loan" WHERE "library_loan"."id" = 77777 LIMIT 21;
+SELECT "django_content_type"."id", "django_content_type"."app_label", "django_content_type"."model" FROM "django_content_type" WHERE ("django_content_type"."app_label" = 'library' AND "django_content_type"."model" = 'loan') LIMIT 21;
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary" FROM "library_book" WHERE "library_book"."id" = 7170 LIMIT 21;
+-- page: POST /admin/library/loan/777/change/
+SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login", "auth_user"."is_superuser", "auth_user"."username", "auth_user"."first_name", "auth_user"."last_name", "auth_user"."email", "auth_user"."is_staff", "auth_user"."is_active", "auth_user"."date_joined" FROM "auth_user" WHERE "auth_user"."id" = 1 LIMIT 21;
+SELECT "library_loan"."id", "library_loan"."book_id", "library_loan"."reader", "library_loan"."taken", "library_loan"."returned" FROM "library_loan" WHERE "library_loan"."id" = 777 LIMIT 21;
+SELECT "library_book"."id", "library_book"."title", "library_book"."author_id", "library_book"."genre", "library_book"."language", "library_book"."year", "library_book"."summary" FROM "library_book" WHERE "library_book"."id" = 389 LIMIT 21;
+SELECT 1 AS "a" FROM "library_book" WHERE "library_book"."id" = 389 LIMIT 1;
+UPDATE "library_loan" SET "book_id" = 389, "reader" = 'Reader 42', "taken" = '2024-03-01', "returned" = '2024-04-01' WHERE "library_loan"."id" = 777;
+INSERT INTO "django_admin_log" ("action_time", "user_id", "content_type_id", "object_id", "object_repr", "action_flag", "change_message") VALUES ('2026-11-27 14:28:50.727626', 1, 10, '777', 'Loan object (777)', 2, '[{"changed": {"fields": ["Book", "Reader", "Taken", "Returned"]}}]') RETURNING "django_admin_log"."id";

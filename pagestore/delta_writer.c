@@ -227,7 +227,8 @@ open_dict(struct ramet_delta_writer *writer)
         writer->dict = NULL; /* it is done without */
 }
 
-/* What `len` bytes take, by themselves or with the dictionary of images. */
+/* What `len` bytes take, by themselves or with the dictionary of images; what can't be
+ * compressed takes what it is. */
 static uint32_t
 weigh(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len,
       const ZSTD_CDict *cdict)
@@ -241,7 +242,7 @@ weigh(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len,
                                        bytes, len, cdict);
     else
         got = ZSTD_compress2(writer->scale, writer->image, bound, bytes, len);
-    return ZSTD_isError(got) ? (uint32_t)len : (uint32_t)got;
+    return ZSTD_isError(got) || got > len ? (uint32_t)len : (uint32_t)got;
 }
 
 /* What images take is taken to be the least of late: it falls at once, and rises

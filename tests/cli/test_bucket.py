@@ -891,10 +891,11 @@ class Faults(BucketTest):
         self.assertIn("1 repeated", done.stderr)
         self.assertEqual(again, [0, 0])
 
-    def hang_one_read(self):
+    def hang_one_read(self, usual_s):
         """The first of a head that may be asked for twice: of 33 reads one may, and on
-        a machine that is busy another may have been slow enough before. Returns
-        what is set once it is asked for again."""
+        a machine that is busy another may have been slow enough before. The others
+        take `usual_s`, so that a busy machine makes few of them late. Returns what is
+        set once it is asked for again."""
         seen, hung, again = [], [], threading.Event()
         lock = threading.Lock()
 
@@ -905,35 +906,48 @@ class Faults(BucketTest):
             with lock:
                 known = set(seen)
                 seen.append(request.key)
-                if request.key in known:
-                    if request.key in hung:
-                        again.set()
-                    return
                 twice = len(seen) - 1 - len(known)
-                if hung or len(known) < 64 or len(known) < 33 * (twice + 1):
-                    return
-                hung.append(request.key)
-            again.wait(60)
-            self.fake.stopped.wait(1)
+                is_first = (request.key not in known and not hung and
+                            len(known) >= 64 and
+                            len(known) >= 33 * (twice + 1))
+                if is_first:
+                    hung.append(request.key)
+                elif request.key in hung:
+                    again.set()
+            if is_first:
+                again.wait(20)
+                self.fake.stopped.wait(1)
+            else:
+                self.fake.stopped.wait(usual_s)
 
         self.fake.hooks.append(hook)
         return again
+
+    def assert_a_read_that_hangs_is_asked_for_twice(self, usual_s, *words):
+        """Where the machine is so busy that others are late, too, one of those is asked
+        for again in its place: then it is tried anew. What it says when it was."""
+        self.environment["RAMET_S3_HEDGE"] = "on"
+        for _ in range(4):
+            again = self.hang_one_read(usual_s)
+            done = self.run_ramet(*words, "--stats")
+            self.fake.hooks.pop()
+            self.assertEqual(done.returncode, DONE, done.stderr)
+            gets = int(re.search(r"(\d+) get\b", done.stderr).group(1))
+            twice = re.search(r"; (\d+) asked twice", done.stderr)
+            twice = int(twice.group(1)) if twice else 0
+            self.assertLessEqual(twice, gets / 33 + 1, done.stderr)
+            if again.is_set() and twice > 0 and "repeated" not in done.stderr:
+                return done.stdout
+        self.fail(done.stderr)
 
     def test_read_that_hangs__is_asked_for_a_second_time(self):
         self.bound()
         self.sql(self.a, "for _ in range(160):\n    %s\n    "
                  "db.execute('SELECT ramet_push()').fetchone()" % COMMIT,
                  keys=True)
-        self.environment["RAMET_S3_HEDGE"] = "on"
-        again = self.hang_one_read()
-        done = self.run_ramet("verify", self.url(), "--stats")
-        self.assertEqual(done.returncode, DONE, done.stderr)
-        self.assertTrue(again.is_set())
+        self.assert_a_read_that_hangs_is_asked_for_twice(0.01, "verify",
+                                                         self.url())
         self.assertEqual(self.lsn(), 161)
-        gets = int(re.search(r"(\d+) get\b", done.stderr).group(1))
-        twice = int(re.search(r"; (\d+) asked twice", done.stderr).group(1))
-        self.assertTrue(1 <= twice <= gets / 33 + 1, done.stderr)
-        self.assertNotIn("repeated", done.stderr)
 
     def test_read_of_many_at_once_that_hangs__is_asked_for_a_second_time(self):
         """The log's heads are asked for up to 64 at a time; one of them hangs."""
@@ -941,16 +955,9 @@ class Faults(BucketTest):
         self.sql(self.a, "for _ in range(100):\n    %s\n    "
                  "db.execute('SELECT ramet_push()').fetchone()" % COMMIT,
                  keys=True)
-        self.environment["RAMET_S3_HEDGE"] = "on"
-        again = self.hang_one_read()
-        done = self.run_ramet("log", self.url(), "--stats")
-        self.assertEqual(done.returncode, DONE, done.stderr)
-        self.assertEqual(len(done.stdout.splitlines()), 101)
-        self.assertTrue(again.is_set())
-        gets = int(re.search(r"(\d+) get\b", done.stderr).group(1))
-        twice = int(re.search(r"; (\d+) asked twice", done.stderr).group(1))
-        self.assertTrue(1 <= twice <= gets / 33 + 1, done.stderr)
-        self.assertNotIn("repeated", done.stderr)
+        log = self.assert_a_read_that_hangs_is_asked_for_twice(0.05, "log",
+                                                               self.url())
+        self.assertEqual(len(log.splitlines()), 101)
 
     def test_half_a_body__is_asked_for_again(self):
         self.bound()

@@ -119,6 +119,40 @@ listen_anywhere(unsigned *out_port)
     return fd;
 }
 
+/* One of those that the system gives to nobody who asks for any: else another process
+ * may have it while its server is dead. */
+static unsigned
+choose_port(unsigned *seed)
+{
+    for (;;) {
+        const unsigned port = 20000 + (unsigned)rand_r(seed) % 12000;
+        struct sockaddr_in in = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)port)};
+        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool is_free;
+
+        if (fd < 0)
+            die("socket");
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        is_free = bind(fd, (struct sockaddr *)&in, sizeof(in)) == 0;
+        (void)close(fd);
+        if (is_free)
+            return port;
+    }
+}
+
+static void
+die_of_server(pid_t pid)
+{
+    int status = 0;
+
+    (void)waitpid(pid, &status, 0);
+    (void)fprintf(stderr, "race: a server did not start: %s %d\n",
+                  WIFSIGNALED(status) ? "signal" : "exit status",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    abort();
+}
+
 static void
 spawn(struct served *s)
 {
@@ -140,14 +174,13 @@ spawn(struct served *s)
                     bucket[0] != '\0' ? "--store" : "--data",
                     bucket[0] != '\0' ? bucket : data_dir, "--access-log",
                     "off", (char *)NULL);
+        perror(serve_program);
         _exit(127);
     }
     (void)close(ready[1]);
     n = read(ready[0], line, sizeof(line) - 1);
     if (n <= 0)
-        die("a server did not start");
-    line[n] = '\0';
-    s->port = (unsigned)atoi(strrchr(line, ':') + 1);
+        die_of_server(s->pid);
     (void)close(ready[0]);
 }
 
@@ -533,6 +566,7 @@ main(int argc, char **argv)
     struct ramet_history *history;
     struct ramet_err err;
     char command[128];
+    unsigned port_seed = (unsigned)getpid();
     time_t began;
 
     if (argc < 3) {
@@ -551,6 +585,7 @@ main(int argc, char **argv)
         die("setup");
     began = time(NULL);
     for (unsigned i = 0; i < SERVERS; i++) {
+        servers[i].port = choose_port(&port_seed);
         spawn(&servers[i]);
         servers[i].listen_fd = listen_anywhere(&servers[i].proxy_port);
         if (ramet_thread_start(&servers[i].proxy, "proxy", run_proxy,

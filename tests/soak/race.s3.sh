@@ -32,12 +32,18 @@ kinds=()
 
 # What runs beside a gateway: races until its share of the time is over.
 race() { # SECONDS SEED
-    local rounds=0
+    local rounds=0 log
+    log=$(mktemp)
     while [ "$rounds" -eq 0 ] || [ "$SECONDS" -lt "$1" ]; do
         "$RAMET_BUILD/tests/ramet_race" "$RAMET_BUILD/tests/ramet_serve" \
-            1000 $(($2 + rounds)) s3 2>/dev/null
+            1000 $(($2 + rounds)) s3 2>"$log" || {
+            tail -n 100 "$log" >&2 # what race and servers said
+            rm -f "$log"
+            exit 1
+        }
         rounds=$((rounds + 1))
     done
+    rm -f "$log"
     echo "$RAMET_TEST_S3_KIND: $rounds races of 1000 commits"
 }
 export -f race

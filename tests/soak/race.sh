@@ -22,9 +22,14 @@ done
 }
 build=${RAMET_BUILD:-build}
 rounds=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 while [ "$rounds" -eq 0 ] || [ "$SECONDS" -lt "$seconds" ]; do
     "$build/tests/ramet_race" "$build/tests/ramet_serve" 5000 \
-        $((seed + rounds)) 2>/dev/null
+        $((seed + rounds)) 2>"$log" || {
+        tail -n 100 "$log" >&2 # what race and servers said
+        exit 1
+    }
     rounds=$((rounds + 1))
 done
 echo "$rounds races of 5000 commits, none lost, doubled or mixed up"

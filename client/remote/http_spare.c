@@ -69,7 +69,7 @@ lock(void)
 static void
 close_old(uint64_t now_ms)
 {
-    while (spares.count > 0 && now_ms - spares.all[0].born_ms > AGE_MAX_MS)
+    while (spares.count > 0 && spares.all[0].born_ms + AGE_MAX_MS < now_ms)
         close_at(0);
 }
 

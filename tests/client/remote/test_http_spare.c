@@ -136,6 +136,23 @@ spare__that_the_server_closed_is_given_to_nobody(void **state)
     end_server(&s);
 }
 
+/* Of two threads one may look at the clock first, and come second. */
+static void
+spare__that_is_younger_than_the_clock_is_no_old_one(void **state)
+{
+    struct server s = begin_server();
+    int end, fd;
+
+    (void)state;
+    ramet_http_spares_prepare(&s.peer, 1, 1000);
+    end = accept_one(&s);
+    fd = take(&s, 999);
+    assert_true(fd >= 0);
+    close(fd);
+    close(end);
+    end_server(&s);
+}
+
 static void
 spare__that_is_old_is_given_to_nobody(void **state)
 {
@@ -210,6 +227,7 @@ main(void)
         cmocka_unit_test(spare__is_connected_and_given_once),
         cmocka_unit_test(spare__goes_to_its_server_alone),
         cmocka_unit_test(spare__that_the_server_closed_is_given_to_nobody),
+        cmocka_unit_test(spare__that_is_younger_than_the_clock_is_no_old_one),
         cmocka_unit_test(spare__that_is_old_is_given_to_nobody),
         cmocka_unit_test(spares__are_no_more_than_a_process_may_have),
         cmocka_unit_test(child__has_none_and_leaves_its_parents),

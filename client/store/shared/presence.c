@@ -264,9 +264,10 @@ put_over(const struct ramet_unsynced *u, uint32_t first, uint32_t count,
             values[u->pgnos[i] - first] = u->values[i];
 }
 
-/* They go into the file; or, where that may not be written, *out_over is a state
- * of which they are to be put over what is read there from now on (else NULL).
- * Who adopts a file has no index yet, and took them up. */
+/* They go into the file; or, where that may not be written, or can't be (a full
+ * disk keeps nobody from reading), *out_over is a state of which they are to be put
+ * over what is read there from now on (else NULL). Who adopts a file has no index
+ * yet, and took them up. */
 static enum ramet_rc
 bring_unsynced(struct ramet_replica *replica,
                struct ramet_state_file **out_over, struct ramet_err *err)
@@ -285,12 +286,12 @@ bring_unsynced(struct ramet_replica *replica,
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
     rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
-    if (rc == RAMET_OK && !may_write) {
+    if (rc == RAMET_OK &&
+        (!may_write ||
+         ramet_presence_take_up(replica, state, NULL) != RAMET_OK)) {
         *out_over = state;
         return RAMET_OK;
     }
-    if (rc == RAMET_OK)
-        rc = ramet_presence_take_up(replica, state, err);
     free_state(state);
     return rc;
 }

@@ -8,8 +8,8 @@
  *       which stand in `state`: a clean close may change them
  *   (3) of a checksum 48 bits are kept
  *   (4) words that the state carries (unsynced.h) go into the file before
- *       anything is read there, or written; where nothing can be written, over
- *       what was read
+ *       anything is read there, or written; where nothing can be written, or
+ *       there is no room, over what was read
  *
  * Layer: client, internal.
  */

@@ -301,6 +301,7 @@ checkpoint__over_carried_words__ends_them(void **state)
 static unsigned presence_syncs;
 static unsigned word_writes; /* of page 5 */
 static bool fails;
+static bool is_full; /* the disk, for words */
 
 static bool
 is_presence(int fd)
@@ -329,6 +330,8 @@ static ssize_t
 count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
               uint64_t offset)
 {
+    if (is_presence(fd) && is_full)
+        return -ENOSPC;
     if (is_presence(fd) && offset <= 32 && offset + iov->iov_len > 32)
         word_writes++;
     return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
@@ -385,6 +388,34 @@ words__whose_sync_failed__are_written_again(void **state)
     assert_int_equal(count_carried(p), 0);
     assert_int_equal(word_writes, 1);
     ramet_session_close(session);
+    expect_whole(p, image);
+    image_unref(image);
+}
+
+/* They find no room in the file: that keeps nobody from reading. */
+static void
+words__that_find_no_room__are_seen(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = make(p);
+    struct bytes *const saved = save_presence(p);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *session;
+
+    change_page(image, 5);
+    commit_alone(p, image);
+    lose_presence(p, saved);
+    os.pwritev = count_pwritev;
+    is_full = true;
+    session = place_open_on(p, 0, &os); /* the base is compared */
+    place_expect(session, image, __LINE__);
+    assert_true(count_carried(p) > 0);
+    is_full = false;
+    change_page(image, 6);
+    OK(place_commit(session, image, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    assert_int_equal(count_carried(p), 0);
     expect_whole(p, image);
     image_unref(image);
 }
@@ -457,6 +488,7 @@ main(void)
         TEST(checkpoint__over_carried_words__ends_them),
         TEST(words__more_than_the_state_may_carry__are_synced),
         TEST(words__whose_sync_failed__are_written_again),
+        TEST(words__that_find_no_room__are_seen),
         TEST(words__lost_with_the_power__are_seen_where_nothing_can_be_written),
     };
 

@@ -7,7 +7,8 @@
  * that nobody sees yet, and PHASETWO shows it.
  *
  * A rollback's SYNC is told by what came before it: pages were put back from the
- * journal, and the change counter is where it was; or the file has none, as before. Then nothing is prepared, and
+ * journal, and the change counter is where it was; or the file has no page, as
+ * before, and what was prepared for it is taken back. Then nothing is prepared, and
  * with sync=commit nothing is sent. (Pages that were free before are not put back:
  * the record would not be empty.) Should it be a commit after all, as one within
  * locking_mode=EXCLUSIVE after ROLLBACK TO may look, PHASETWO prepares.
@@ -46,6 +47,12 @@ write_trailer(struct ramet_dbfile *db, const char *super_journal)
     return code == SQLITE_BUSY ? SQLITE_IOERR : code;
 }
 
+static bool
+has_prepared(const struct ramet_dbfile *db)
+{
+    return db->session != NULL && ramet_session_has_prepared(db->session);
+}
+
 /* Of a database without a page there is nothing to be put back. */
 static bool
 stays_empty(const struct ramet_dbfile *db)
@@ -64,7 +71,7 @@ is_rolling_back(const struct ramet_dbfile *db)
         return true;
     return !ramet_page1_has_moved(&db->page1) &&
            (db->journal.is_open ? db->puts_back : !db->exclusive_mode) &&
-           !(db->session != NULL && ramet_session_has_prepared(db->session));
+           !has_prepared(db);
 }
 
 static int
@@ -101,6 +108,8 @@ ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
     if (code != SQLITE_OK || !has_changes(db))
         return code;
     db->rolls_back = super_journal == NULL && is_rolling_back(db);
+    if (db->rolls_back && has_prepared(db))
+        ramet_file_discard(db->file);
     return db->rolls_back ? SQLITE_OK : prepare(db, super_journal);
 }
 

@@ -13,6 +13,7 @@ import gc
 import os
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +30,7 @@ ERRORS = {"alloc": (0,), "read": (errno.EIO, errno.EINTR),
           "open": (errno.EMFILE, errno.EINTR), "lock": (errno.ENOLCK,),
           "short": (0,), "look": (errno.EIO,)}
 HARMLESS = ("short",)
+FIRST = "first"  # instead of a group of acts
 # ---- what must be so ---------------------------------------------------------------
 
 
@@ -149,6 +151,42 @@ def play_all(faulty, acts):
     assert met >= tried / 2
 
 
+# ---- the first transaction ------------------------------------------------------------
+
+
+def copied(path):
+    """As a process that is killed now leaves it."""
+    copy = path + "-copy"
+    shutil.copy(path, copy)
+    shutil.copytree(path + "-ramet", copy + "-ramet")
+    return copy
+
+
+def first_transactions(faulty):
+    """Its sync fails and it is rolled back, and the lock is kept: a crash then does
+    not bring it."""
+    for mode in ("delete", "persist", "memory"):
+        path = os.path.abspath("first-%s.db" % mode)
+        db = common.open_db(path)
+        db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        db.execute("PRAGMA journal_mode=%s" % mode).fetchall()
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE t(n)")
+        faulty.arm("sync", 0, errno.EIO)
+        common.fails("I/O error", db.execute, "COMMIT")
+        assert faulty.disarm()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        other = common.open_db(copied(path))
+        assert common.one(other, "SELECT count(*) FROM sqlite_schema") == 0, mode
+        other.close()
+        db.execute("CREATE TABLE t(n)")
+        db.close()
+        db = common.open_db(path)
+        assert common.one(db, "SELECT count(*) FROM sqlite_schema") == 1, mode
+        db.close()
+
+
 # ---- the two processes ---------------------------------------------------------------
 
 
@@ -156,20 +194,26 @@ def child(group):
     faulty = faults.Faults.join(os.environ["RAMET_FAULTS"])
     common.load()
     ctypes.CDLL(None).ramet_faults_look()
+    if group == FIRST:
+        return first_transactions(faulty)
     only = os.environ.get("RAMET_TEST_ONLY")
     play_all(faulty, [act for act in fault_acts.ACTS[group]
                       if only in (None, act.__name__)])
 
 
-def play_in_a_child(group):
+def run_child(group):
     faulty = faults.Faults(os.path.join(os.getcwd(), "faults"))
     done = subprocess.run([sys.executable, os.path.abspath(__file__), "--child",
                            group], env=faulty.env(), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     print(done.stdout[-2000:], end="")
     assert done.returncode == 0, done.returncode
+    return done.stdout
+
+
+def play_in_a_child(group):
     return [int(number) for number in
-            re.search(r"(\d+) trials, (\d+) met", done.stdout).groups()]
+            re.search(r"(\d+) trials, (\d+) met", run_child(group)).groups()]
 
 
 def test_each_fault_is_told_and_nothing_is_lost():
@@ -177,6 +221,10 @@ def test_each_fault_is_told_and_nothing_is_lost():
     totals = [play_in_a_child(group) for group in fault_acts.ACTS
               if wanted in (None, group)]
     print("%d trials, %d met their fault" % tuple(map(sum, zip(*totals))))
+
+
+def test_a_first_transaction_that_was_rolled_back_stays_so():
+    run_child(FIRST)
 
 
 if __name__ == "__main__":

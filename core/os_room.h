@@ -9,7 +9,7 @@
 /*
  * This process may need so many descriptors: the limit is raised to that, as far as
  * the process may; it is never lowered. For who would run out of them otherwise: a
- * program that calls select() can't use one above 1,023. Thread-safe.
+ * program that calls select() can't use one above 1,023. By one thread at a time.
  */
 void ramet_os_want_descriptors(unsigned count);
 

@@ -158,7 +158,6 @@ ramet_registry_get(struct ramet_replica_location *location,
                    struct ramet_replica **out_replica, struct ramet_err *err)
 {
     struct ramet_replica *replica;
-    unsigned sessions;
 
     ramet_mutex_lock(&mutex);
     replica = find_replica(location);
@@ -175,12 +174,11 @@ ramet_registry_get(struct ramet_replica_location *location,
         replica->refs++;
         reference_count++;
     }
-    sessions = reference_count;
+    if (reference_count > SESSIONS_UNNOTICED)
+        ramet_os_want_descriptors(reference_count * SESSION_DESCRIPTORS +
+                                  OTHER_DESCRIPTORS);
     assert(replica == NULL || replica->os == location->os);
     ramet_mutex_unlock(&mutex);
-    if (sessions > SESSIONS_UNNOTICED)
-        ramet_os_want_descriptors(sessions * SESSION_DESCRIPTORS +
-                                  OTHER_DESCRIPTORS);
     if (replica == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           location->path);

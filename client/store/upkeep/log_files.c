@@ -25,7 +25,7 @@
 #define AHEAD_NAME "ahead.tmp"
 #define ZEROS_SIZE (256u << 10)
 #define AHEAD_SIZE (RAMET_LOG_FILE_SIZE + ZEROS_SIZE)
-#define AHEAD_MAX 4u /* files that wait for their turn */
+#define AHEAD_MAX 8u /* files that wait: as many as a checkpoint moves */
 #define RECYCLE_SIZE_MAX (8u << 20)
 #define KEEP_SIZE_MAX (128u << 10)
 

@@ -17,8 +17,8 @@
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
 
-#define CLOSED 3u
-#define WAITING_MAX 4u
+#define CLOSED 7u /* of those at which a checkpoint begins */
+#define WAITING_MAX 8u
 #define LARGE (1100u * PLACE_PAGE) /* more than a log file */
 
 /* The file's inode; 0: there is none. */

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "client/remote/http_conn.h"
+#include "client/remote/http_early.h"
 #include "client/remote/http_ranges.h"
-#include "client/remote/http_told.h"
 #include "core/alloc.h"
 
 #define PATH_MAX_BYTES 512u
@@ -33,7 +33,7 @@ struct http_store {
     struct ramet_objstore store;
     struct ramet_http_pool *pool;
     struct ramet_ranges *ranges;
-    struct ramet_http_told told;
+    struct ramet_http_early early;
     _Atomic uint64_t doubted; /* hash of the key that is read anew next; 0 */
 };
 
@@ -434,7 +434,7 @@ ramet_http_store_tell(struct ramet_objstore *store, const char *prefix,
 {
     struct http_store *hs = (struct http_store *)store;
 
-    ramet_http_told_note(&hs->told, prefix, key, told);
+    ramet_http_early_note(&hs->early, prefix, key, told);
 }
 
 void
@@ -442,7 +442,7 @@ ramet_http_store_untell(struct ramet_objstore *store)
 {
     struct http_store *hs = (struct http_store *)store;
 
-    ramet_http_told_forget(&hs->told);
+    ramet_http_early_forget(&hs->early);
 }
 
 static bool
@@ -493,7 +493,7 @@ http_first(struct ramet_objstore *store, const char *prefix,
 {
     struct http_store *hs = (struct http_store *)store;
 
-    if (ramet_http_told_take(&hs->told, prefix, out_key, out_told))
+    if (ramet_http_early_take(&hs->early, prefix, out_key, out_told))
         return RAMET_OK;
     out_key[0] = '\0';
     memset(out_told, 0, sizeof(*out_told));
@@ -512,7 +512,7 @@ http_list(struct ramet_objstore *store, const char *prefix, const char *after,
     struct ramet_hash hash;
 
     if (after[0] == '\0' &&
-        ramet_http_told_take(&hs->told, prefix, key, &hash)) {
+        ramet_http_early_take(&hs->early, prefix, key, &hash)) {
         if (!visit(ctx, key, 0))
             return RAMET_OK;
         return list_keys(hs, prefix, key, visit, ctx, err);
@@ -534,7 +534,7 @@ http_refresh(struct ramet_objstore *store, const char *key)
 static void
 http_close(struct ramet_objstore *store)
 {
-    ramet_http_told_done(&((struct http_store *)store)->told);
+    ramet_http_early_done(&((struct http_store *)store)->early);
     ramet_free(store);
 }
 
@@ -570,7 +570,7 @@ ramet_http_store_new(struct ramet_http_pool *pool, struct ramet_ranges *ranges,
     };
     hs->pool = pool;
     hs->ranges = ranges;
-    ramet_http_told_init(&hs->told);
+    ramet_http_early_init(&hs->early);
     *out_store = &hs->store;
     return RAMET_OK;
 }

@@ -17,13 +17,13 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
-#include "client/sync/along.h"
 #include "client/sync/bind.h"
 #include "client/sync/durable.h"
 #include "client/sync/durable_resolve.h"
 #include "client/sync/export.h"
 #include "client/sync/fence.h"
 #include "client/sync/intent.h"
+#include "client/sync/news_pages.h"
 #include "client/sync/point.h"
 #include "client/sync/refusal.h"
 #include "client/sync/replica_sync.h"
@@ -37,7 +37,7 @@ struct target {
     enum ramet_volume_kind kind;
     struct ramet_pageset changed;
     uint8_t *page1; /* SQLite only, and only if there is one */
-    struct ramet_along along;
+    struct ramet_news_pages news;
 };
 
 struct page1_sink {
@@ -90,7 +90,7 @@ target_done(struct target *target)
 {
     ramet_pageset_done(&target->changed);
     ramet_free(target->page1);
-    ramet_along_done(&target->along);
+    ramet_news_pages_done(&target->news);
 }
 
 static enum ramet_rc
@@ -127,9 +127,9 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
             "there, a plain file here, or the other way round): clone it again",
             sync->replica_sync->path);
     if (!all && own->lsn > 0 && own->page_size == head->page_size)
-        ramet_along_collect(&out->along, sync, own->lsn, head);
+        ramet_news_pages_collect(&out->news, sync, own->lsn, head);
     if (head->kind == RAMET_KIND_SQLITE)
-        out->page1 = ramet_along_copy(&out->along, 1);
+        out->page1 = ramet_news_pages_copy(&out->news, 1);
     rc = out->page1 == NULL ? ramet_sync_page1(sync->client, &sync->volume,
                                                head, &out->page1, err)
                             : RAMET_OK;
@@ -241,7 +241,7 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (rc == RAMET_OK) {
         const struct ramet_point at = ramet_head_point(&head);
 
-        ramet_along_keep(&target.along, sync, &at);
+        ramet_news_pages_keep(&target.news, sync, &at);
         sync->result.pulled_commits += head.lsn - from;
         sync->result.pages += ramet_pageset_count(&target.changed);
         rc = make_blob_whole(sync, err);

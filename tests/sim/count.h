@@ -76,7 +76,7 @@
     X(ramet_durable_take_back, "commits in doubt taken back")                  \
     X(ramet_delta_writer_take, "deltas sent")                                  \
     X(ramet_delta_apply, "deltas applied")                                     \
-    X(ramet_along_keep, "commits whose pages came along")                      \
+    X(ramet_news_pages_keep, "commits whose pages came along")                 \
     X(ramet_remote_client_told, "looks answered by news")                      \
     X(ramet_history_make_map, "maps made")                                     \
     X(ramet_piece_encode, "pieces of roll-ups made")                           \

@@ -40,7 +40,7 @@ enum {
     FLAGS_OF_VERSION_1 = 31,
     FLAG_PRESENCE_CHECKED = 32,
     FLAG_UNSUMMED = 64,
-    FLAG_BORNE = 128,
+    FLAG_CLEAN_HEADER = 128,
     FLAG_SCHEMA_MOVED = 256,
     FLAGS_OF_VERSION_2 = 511,
     FLAG_LOG_KEPT = 512,
@@ -57,12 +57,12 @@ ramet_state_file_done(struct ramet_state_file *state)
 /* ---- what page 1 of the base has ------------------------------------------ */
 
 void
-ramet_state_bear(struct ramet_state_file *state)
+ramet_state_choose_clean_header(struct ramet_state_file *state)
 {
     const struct ramet_snapshot *const s = &state->fold.newest;
     const uint32_t counter = ramet_dbheader_counter(s->header);
     const uint32_t cookie = ramet_dbheader_cookie(s->header);
-    struct ramet_borne *const b = &state->borne;
+    struct ramet_clean_header *const b = &state->clean_header;
 
     assert(s->byte_length == 0 || s->page_size != 0);
     if (!b->is_set) {
@@ -86,9 +86,10 @@ ramet_state_true_header(const struct ramet_state_file *state,
     const struct ramet_snapshot *const s = &state->fold.newest;
 
     memcpy(out, s->header, RAMET_TRUE_HEADER_SIZE);
-    if (state->fold.kind == RAMET_KIND_SQLITE && state->borne.is_set &&
+    if (state->fold.kind == RAMET_KIND_SQLITE && state->clean_header.is_set &&
         ramet_dbheader_is(out, s->byte_length))
-        ramet_dbheader_show(out, state->borne.counter, state->borne.cookie);
+        ramet_dbheader_show(out, state->clean_header.counter,
+                            state->clean_header.cookie);
 }
 
 /* ---- bytes --------------------------------------------------------------- */
@@ -151,7 +152,7 @@ is_log_kept(const struct ramet_state_file *s)
 static void
 put_end(struct ramet_buf *out, const struct ramet_state_file *s)
 {
-    const struct ramet_borne *const b = &s->borne;
+    const struct ramet_clean_header *const b = &s->clean_header;
 
     assert(s->mark_now <= RAMET_MARK_TOKEN_MAX);
     assert(s->mark_next <= RAMET_MARK_TOKEN_MAX);
@@ -183,7 +184,7 @@ is_unsynced_sane(const struct ramet_state_file *s)
 static void
 get_end(struct ramet_reader *in, unsigned version, struct ramet_state_file *s)
 {
-    struct ramet_borne *const b = &s->borne;
+    struct ramet_clean_header *const b = &s->clean_header;
 
     s->fold.oldest_in_flight_ms = ramet_read_le64(in);
     s->fold.oldest_later_ms = ramet_read_le64(in);
@@ -213,7 +214,7 @@ flags_of(const struct ramet_state_file *s)
            (s->fold.page_size_changed_later ? FLAG_SIZE_LATER : 0u) |
            (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u) |
            (s->is_unsummed ? FLAG_UNSUMMED : 0u) |
-           (s->borne.is_set ? FLAG_BORNE : 0u) |
+           (s->clean_header.is_set ? FLAG_CLEAN_HEADER : 0u) |
            (is_log_kept(s) ? FLAG_LOG_KEPT : 0u) |
            (s->is_lazy ? FLAG_LAZY : 0u) |
            (s->fold.schema_moved ? FLAG_SCHEMA_MOVED : 0u);
@@ -336,14 +337,14 @@ get_fixed(struct ramet_reader *in, unsigned version, struct ramet_state_file *s)
 }
 
 /* Version 1 does not say: a clean base has what is stored, and another never
- * bore a number ahead of these. */
+ * had a number ahead of these. */
 static void
-guess_borne(struct ramet_state_file *s)
+guess_clean_header(struct ramet_state_file *s)
 {
     const struct ramet_snapshot *const now = &s->fold.newest;
 
-    assert(!s->borne.is_set); /* version 1 has no flag for it */
-    s->borne = (struct ramet_borne){
+    assert(!s->clean_header.is_set); /* version 1 has no flag for it */
+    s->clean_header = (struct ramet_clean_header){
         .is_set = true,
         .counter =
             s->is_clean ? ramet_dbheader_counter(now->header) : now->counter,
@@ -383,7 +384,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     s->is_unsummed =
         version == 1 ? s->default_held : (flags & FLAG_UNSUMMED) != 0;
     s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
-    s->borne.is_set = (flags & FLAG_BORNE) != 0;
+    s->clean_header.is_set = (flags & FLAG_CLEAN_HEADER) != 0;
     s->is_lazy = (flags & FLAG_LAZY) != 0;
     if ((flags & FLAG_LOG_KEPT) != 0)
         s->kept_log = s->oldest_log;
@@ -400,7 +401,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     if (rc != RAMET_OK)
         return rc;
     if (version == 1)
-        guess_borne(s);
+        guess_clean_header(s);
     else
         get_end(in, version, s);
     if (in->bad)

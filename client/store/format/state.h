@@ -29,8 +29,8 @@
  * SQLite that idles over it may remember them, so they are shown again only
  * with the same pages, and the same schema: sqliteformat/dbheader.h.
  */
-struct ramet_borne {
-    bool is_set; /* false: it never bore a header */
+struct ramet_clean_header {
+    bool is_set; /* false: it never had a header */
     uint32_t counter, cookie;
     uint32_t own_counter, own_cookie; /* snapshot.counter, and the stored
                                          cookie, at that time */
@@ -62,12 +62,12 @@ struct ramet_state_file {
     uint32_t base_page_count;
     uint32_t base_page_size;
     struct ramet_unsynced unsynced; /* none, unless it is clean */
-    struct ramet_borne borne;
+    struct ramet_clean_header clean_header;
 };
 
 void ramet_state_file_done(struct ramet_state_file *state);
 /* Choose what a clean base has in page 1 from now on. */
-void ramet_state_bear(struct ramet_state_file *state);
+void ramet_state_choose_clean_header(struct ramet_state_file *state);
 /* The first 100 bytes of a clean base: the stored ones with those numbers. */
 void ramet_state_true_header(const struct ramet_state_file *state,
                              uint8_t out[RAMET_TRUE_HEADER_SIZE]);

@@ -217,9 +217,9 @@ describe_commit(struct adoption *a)
     fold->newest.counter = counter;
     memcpy(fold->newest.header, s->header, sizeof(s->header));
     fold->schema_moved = false;
-    a->state.borne = a->found.borne;
-    a->state.borne.own_counter = counter;
-    a->state.borne.own_cookie = ramet_dbheader_cookie(s->header);
+    a->state.clean_header = a->found.clean_header;
+    a->state.clean_header.own_counter = counter;
+    a->state.clean_header.own_cookie = ramet_dbheader_cookie(s->header);
     a->state.is_adopting = false;
     a->state.is_unsummed = false; /* each was read */
     a->state.is_clean = true;

@@ -108,7 +108,7 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
             ramet_dbheader_leave_wal(s->header); /* there is none here */
     }
     assert(s->byte_length <= (uint64_t)s->page_count * page_size);
-    ramet_state_bear(state);
+    ramet_state_choose_clean_header(state);
     state->base_page_count = s->page_count;
     state->base_page_size = page_size;
     state->is_unsummed = s->page_count != 0;

@@ -70,7 +70,7 @@ ramet_clean_describe(struct ramet_session *session,
     if (rc != RAMET_OK)
         return rc;
     state->is_clean = true;
-    ramet_state_bear(state);
+    ramet_state_choose_clean_header(state);
     state->base_device = st.device;
     state->base_inode = st.inode;
     state->base_size = s->byte_length;

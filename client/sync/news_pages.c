@@ -1,7 +1,7 @@
 /*
- * along.c - see along.h.
+ * news_pages.c - see news_pages.h.
  */
-#include "client/sync/along.h"
+#include "client/sync/news_pages.h"
 
 #include <assert.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 
 /* From the newest commit back to the oldest. */
 struct walk {
-    struct ramet_along *along;
+    struct ramet_news_pages *news;
     struct ramet_history *history;
     struct ramet_remote *remote;
     struct ramet_session *session;
@@ -41,16 +41,16 @@ has_tables(const struct ramet_commit_object *commit)
 static enum ramet_rc
 take_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
-    struct ramet_along *const along = ctx;
+    struct ramet_news_pages *const news = ctx;
 
-    assert(along->count <= along->max && pgno >= 1); /* invariant (3) */
+    assert(news->count <= news->max && pgno >= 1); /* invariant (3) */
     (void)err;
-    if (along->count == along->max)
+    if (news->count == news->max)
         return RAMET_ETOOBIG;
-    along->pgnos[along->count] = pgno;
-    memcpy(along->pages + (size_t)along->count * along->page_size, page,
-           along->page_size);
-    along->count++;
+    news->pgnos[news->count] = pgno;
+    memcpy(news->pages + (size_t)news->count * news->page_size, page,
+           news->page_size);
+    news->count++;
     return RAMET_OK;
 }
 
@@ -120,7 +120,7 @@ apply(const struct walk *walk, const struct ramet_delta *delta,
 {
     assert(walk->page != NULL && walk->page != image);
     return image != NULL &&
-           ramet_delta_apply(delta, image, walk->along->page_size, walk->page,
+           ramet_delta_apply(delta, image, walk->news->page_size, walk->page,
                              NULL) == RAMET_OK;
 }
 
@@ -130,7 +130,7 @@ static bool
 make_page(const struct walk *walk, uint32_t pgno, uint32_t base_pgno,
           const struct ramet_delta *delta, struct ramet_err *err)
 {
-    const uint32_t page_size = walk->along->page_size;
+    const uint32_t page_size = walk->news->page_size;
     const uint8_t *image =
         ramet_recent_bases_get(*walk->recent, base_pgno, page_size);
 
@@ -147,7 +147,7 @@ make_page(const struct walk *walk, uint32_t pgno, uint32_t base_pgno,
         image = walk->base;
     }
     ramet_recent_bases_put(walk->recent, pgno, image, page_size);
-    return take_page(walk->along, pgno, walk->page, err) == RAMET_OK;
+    return take_page(walk->news, pgno, walk->page, err) == RAMET_OK;
 }
 
 static enum ramet_rc
@@ -159,7 +159,7 @@ take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
     struct ramet_delta_cursor cursor;
     size_t left = 0;
     enum ramet_rc rc = ramet_delta_cursor_open(
-        &cursor, content, len, making->walk->along->page_size, err);
+        &cursor, content, len, making->walk->news->page_size, err);
 
     assert(making->block < commit->deltas.extent.block_count);
     (void)frame;
@@ -202,7 +202,7 @@ make_those_here(struct walk *walk, const struct ramet_commit_object *commit,
 
         if (!walk->remote->ops->holds(walk->remote, &block.extent) ||
             ramet_frame_read_many(ramet_history_frame_reader(walk->history),
-                                  &block, 1, walk->along->page_size, take_block,
+                                  &block, 1, walk->news->page_size, take_block,
                                   &making, &err) != RAMET_OK)
             break;
     }
@@ -232,7 +232,7 @@ walk_commit(struct walk *walk, struct ramet_point *io_at)
     if (ramet_history_commit(walk->history, io_at->lsn, &commit, NULL) !=
         RAMET_OK)
         return false;
-    go_on = commit.page_size == walk->along->page_size && commit.has_inline &&
+    go_on = commit.page_size == walk->news->page_size && commit.has_inline &&
             !ramet_commit_has_own_map(&commit);
     if (go_on) {
         count = list_own(walk, &commit, pgnos);
@@ -241,7 +241,7 @@ walk_commit(struct walk *walk, struct ramet_point *io_at)
         count = keep_images(walk, &commit, io_at, pgnos, count);
         go_on = count == 0 || ramet_history_read_pages(
                                   walk->history, io_at, pgnos, count, false,
-                                  take_page, walk->along, NULL) == RAMET_OK;
+                                  take_page, walk->news, NULL) == RAMET_OK;
     } else if (commit.role != RAMET_COMMIT_CONTENT) {
         go_on = true; /* it changes nothing */
     }
@@ -252,10 +252,11 @@ walk_commit(struct walk *walk, struct ramet_point *io_at)
 }
 
 void
-ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
-                    uint64_t from, const struct ramet_head *head)
+ramet_news_pages_collect(struct ramet_news_pages *news,
+                         const struct ramet_sync *sync, uint64_t from,
+                         const struct ramet_head *head)
 {
-    struct walk walk = {.along = along,
+    struct walk walk = {.news = news,
                         .history = sync->history,
                         .remote = ramet_remote_client_remote(sync->client),
                         .session = sync->session,
@@ -266,20 +267,20 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
     unsigned commits = 0;
 
     assert(head->page_size != 0 && head->lsn >= from);
-    memset(along, 0, sizeof(*along));
+    memset(news, 0, sizeof(*news));
     if (walk.remote->ops->holds == NULL ||
         !ramet_session_can_keep(sync->session))
         return;
-    along->page_size = head->page_size;
-    along->max = RAMET_ALONG_BYTES / head->page_size;
-    along->pgnos = ramet_alloc(along->max * sizeof(*along->pgnos));
-    along->pages = ramet_alloc((size_t)along->max * along->page_size);
-    walk.base = ramet_alloc(along->page_size);
-    walk.page = ramet_alloc(along->page_size);
+    news->page_size = head->page_size;
+    news->max = RAMET_NEWS_PAGES_BYTES / head->page_size;
+    news->pgnos = ramet_alloc(news->max * sizeof(*news->pgnos));
+    news->pages = ramet_alloc((size_t)news->max * news->page_size);
+    walk.base = ramet_alloc(news->page_size);
+    walk.page = ramet_alloc(news->page_size);
     ramet_pageset_init(&walk.seen);
-    while (along->pgnos != NULL && along->pages != NULL && walk.base != NULL &&
+    while (news->pgnos != NULL && news->pages != NULL && walk.base != NULL &&
            walk.page != NULL && at.lsn > from &&
-           commits++ < RAMET_ALONG_COMMITS && walk_commit(&walk, &at))
+           commits++ < RAMET_NEWS_PAGES_COMMITS && walk_commit(&walk, &at))
         ;
     ramet_pageset_done(&walk.seen);
     ramet_free(walk.base);
@@ -287,40 +288,41 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
 }
 
 void
-ramet_along_done(struct ramet_along *along)
+ramet_news_pages_done(struct ramet_news_pages *news)
 {
-    ramet_free(along->pgnos);
-    ramet_free(along->pages);
-    memset(along, 0, sizeof(*along));
+    ramet_free(news->pgnos);
+    ramet_free(news->pages);
+    memset(news, 0, sizeof(*news));
 }
 
 uint8_t *
-ramet_along_copy(const struct ramet_along *along, uint32_t pgno)
+ramet_news_pages_copy(const struct ramet_news_pages *news, uint32_t pgno)
 {
-    assert(along->count <= along->max && pgno >= 1);
-    for (uint32_t i = 0; i < along->count; i++) {
+    assert(news->count <= news->max && pgno >= 1);
+    for (uint32_t i = 0; i < news->count; i++) {
         uint8_t *copy;
 
-        if (along->pgnos[i] != pgno)
+        if (news->pgnos[i] != pgno)
             continue;
-        copy = ramet_alloc(along->page_size);
+        copy = ramet_alloc(news->page_size);
         if (copy != NULL)
-            memcpy(copy, along->pages + (size_t)i * along->page_size,
-                   along->page_size);
+            memcpy(copy, news->pages + (size_t)i * news->page_size,
+                   news->page_size);
         return copy;
     }
     return NULL;
 }
 
 void
-ramet_along_keep(const struct ramet_along *along, const struct ramet_sync *sync,
-                 const struct ramet_point *at)
+ramet_news_pages_keep(const struct ramet_news_pages *news,
+                      const struct ramet_sync *sync,
+                      const struct ramet_point *at)
 {
-    assert(along->count <= along->max);
+    assert(news->count <= news->max);
     /* What could not be kept whoever reads it fetches. */
-    if (along->count == 0)
+    if (news->count == 0)
         return;
-    (void)!ramet_session_keep_fetched_run(sync->session, at, along->pgnos,
-                                          along->count, along->pages,
-                                          along->page_size, NULL);
+    (void)!ramet_session_keep_fetched_run(sync->session, at, news->pgnos,
+                                          news->count, news->pages,
+                                          news->page_size, NULL);
 }

@@ -71,7 +71,7 @@ way_out(enum ramet_rc rc, bool is_local)
         return "check the URL and that the remote is up; nothing is lost, try "
                "again";
     case RAMET_EUNKNOWN:
-        return "run it again: what became of it is found out first";
+        return "run it again: it first finds out what became of the commit";
     case RAMET_EFULL:
         return "free some space and run it again";
     case RAMET_EBUSY:

@@ -140,7 +140,8 @@ const struct cli_verb cli_verb_verify = {
     .details =
         "Of a replica: checks each page that is here. Of a volume: reads "
         "every\n"
-        "object at every LSN. Names what is damaged, and exits with 7 then.",
+        "object at every LSN, and makes each page that is stored as a delta.\n"
+        "Names what is damaged, and exits with 7 then.",
     .example = "  $ ramet verify file:///backups/app.db",
     .reports = true,
     .run = run_verify,

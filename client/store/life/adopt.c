@@ -311,10 +311,9 @@ may_be_taken_unasked(const struct adoption *a, const struct ramet_os_stat *st,
     if (!a->state.is_adopting && a->state.is_clean &&
         !ramet_base_was_written(&a->state, st))
         return RAMET_FAIL(err, RAMET_EFOREIGN,
-                          "%s is not as it was left, and its time of "
-                          "modification does not tell of that: 'ramet verify' "
-                          "mends what rotted, 'ramet adopt' takes the file as "
-                          "it is",
+                          "%s is not as it was left, but its modification time "
+                          "is: 'ramet verify' repairs what the disk corrupted, "
+                          "'ramet adopt' takes the file as it is",
                           path);
     return RAMET_OK;
 }

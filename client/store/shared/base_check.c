@@ -309,8 +309,8 @@ fail_foreign(const struct comparison *c, const struct ramet_base_look *look,
     const char *const rot =
         look->is_strict
             ? ""
-            : " (its time of modification does not tell of that: 'ramet "
-              "verify' mends what rotted)";
+            : " (but its modification time has not changed: 'ramet verify' "
+              "repairs what the disk corrupted)";
 
     assert(c->different != 0 || c->unconfirmed != 0);
     if (look->form == RAMET_BASE_MARKED)

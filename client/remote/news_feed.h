@@ -5,7 +5,7 @@
  * A thread reads the stream, begins it anew where it broke off (later and later,
  * where that goes on) or where volumes were added, and passes on what it hears.
  *
- *   (1) Rooms are found by server and token; a process forked from ours finds none
+ *   (1) Feeds are found by server and token; a process forked from ours finds none
  *       of them.
  *   (2) When ramet_news_feed_unfollow() returns nothing more is passed on to that
  *       follower.

@@ -6,7 +6,7 @@
  *       that ignore a condition on it. Uploads go to names that nobody else
  *       has, and look whether something is there before they complete.
  *   (2) Before the first write a store proves that of two writers one wins
- *       (probe.h), or was proven before; one that does not is refused.
+ *       (probe.c), or was proven before; one that does not is refused.
  *   (3) A put whose answer was lost is repeated; if then the key exists, what
  *       is there is read, and decides.
  *

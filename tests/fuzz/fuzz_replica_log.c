@@ -1,5 +1,5 @@
 /*
- * fuzz_replica_log.c - hostile log, fill, presence and index files under a replica
+ * fuzz_replica_log.c - hostile log, fetch, presence and index files under a replica
  * that is opened, read, checkpointed and closed.
  *
  * The input is a program that writes these files: frames and trailers with

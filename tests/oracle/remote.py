@@ -100,7 +100,7 @@ class Remote(play.Play):
         self.history.append(name)
 
     def settle(self, number):
-        """A transaction that was refused may have settled an earlier commit: by
+        """A transaction that was refused may have resolved an earlier commit: by
         a fence, and by a pull of what came meanwhile."""
         place = self.place_of(number)
         while self.remote_lsn() >= len(self.history):
@@ -178,7 +178,7 @@ class Remote(play.Play):
                 return True  # somebody was first
             if code == "SQLITE_BUSY" and place in self.settling:
                 self.settling.discard(place)
-                return True  # "an earlier commit was settled; begin again"
+                return True  # "an earlier commit was resolved; begin again"
         return play.Play.may_refuse(self, number, kind, args, found)
 
     def skip(self, number, kind, args, found):

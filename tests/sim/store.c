@@ -1,5 +1,5 @@
 /*
- * backup.c - see store.h. None of it takes simulated time.
+ * store.c - see store.h. None of it takes simulated time.
  */
 #include "tests/sim/store.h"
 

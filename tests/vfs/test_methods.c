@@ -198,7 +198,7 @@ a_replica__is_there_and_can_be_deleted_by_name(void **state)
     assert_false(is_there);
     assert_int_equal(vfs->xDelete(vfs, missing, 0), SQLITE_IOERR_DELETE_NOENT);
 
-    /* As a file's name goes from a place_folder, whoever has it open. */
+    /* As a file's name goes from a folder, whoever has it open. */
     db = place_open("a.db", "");
     assert_int_equal(place_number(db, "SELECT count(*) FROM t"), 1);
     assert_int_equal(vfs->xDelete(vfs, path, 1), SQLITE_OK);

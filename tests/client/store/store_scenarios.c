@@ -1,5 +1,5 @@
 /*
- * store_scenarios.c - what is cut off by test_store_crash.c.
+ * store_scenarios.c - what is cut off by test_crash.c.
  */
 #include "client/store/exchange.h"
 #include "client/store/replicas.h"

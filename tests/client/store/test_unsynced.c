@@ -80,9 +80,8 @@ unsynced__bytes__are_as_documented_and_nonsense_is_told(void **state)
         ramet_unsynced_decode(&in, u);
         assert_true(in.bad);
     }
-    for (unsigned i = 0; i < 5;
-         i++) { /* too many; a page that is none, or comes
-                                        * again; words that are not final */
+    /* Too many; a page that is none, or comes again; words that are not final. */
+    for (unsigned i = 0; i < 5; i++) {
         static const struct {
             uint8_t at, value;
         } changes[] = {{0, 129}, {2, 0}, {15, 0}, {6, 1}, {25, 1}};

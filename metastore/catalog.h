@@ -89,8 +89,8 @@ ramet_catalog_is_deleted(struct ramet_objstore *store,
                          const struct ramet_vid *volume, bool *out_deleted,
                          struct ramet_err *err);
 
-/* Is there a name of it, or any object but its end? Also what a deletion that was cut short
- * left. */
+/* Is there a name of it, or any object but its end? Also what a deletion that
+ * was cut short left. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_exists(struct ramet_objstore *store,
                      const struct ramet_vid *volume, bool *out_exists,

@@ -88,11 +88,11 @@ void ramet_history_close(struct ramet_history *history);
  * The newest commit. Knows where it was last time and looks from there: if
  * nothing is new, two requests on a directory (a try at lsn + 1, a look whether
  * lsn is still what it was), one LIST on stores that list cheaply. RAMET_OK
- * with lsn 0 for a volume without commits.
- * RAMET_EWENTBACK where the volume was deleted, or the line lacks what was seen of
- * it, now and from then on (a store restored from a backup): keep local data, refuse to go on. Whoever
- * checks by itself that what it stands on is there may ramet_history_forget()
- * and look again.
+ * with lsn 0 for a volume without commits. RAMET_EWENTBACK where the volume was
+ * deleted, or the line lacks what was seen of it, now and from then on (a store
+ * restored from a backup): keep local data, refuse to go on. Whoever checks by
+ * itself that what it stands on is there may ramet_history_forget() and look
+ * again.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,

@@ -1,13 +1,15 @@
 /*
- * mapplan.c - making a page map: whether what changed goes into a roll-up or into
- * the tree, and the roll-up itself. Why so: docs/decisions/0020-roll-ups.md.
+ * mapplan.c - making a page map: whether what changed goes into a roll-up or
+ * into the tree, and the roll-up itself. Why so:
+ * docs/decisions/0020-roll-ups.md.
  *
- *   (1) A new roll-up takes in those of the old map, newest first, until the next
- *       is of a larger size class than what it would be itself; so there are as
- *       many as classes at most, and each page is written once a class or so.
- *   (2) One that would have nothing under it but the tree becomes part of that as
- *       soon as it has a good part of the bytes of the leaves that it touches, or too many
- *       pages.
+ *   (1) A new roll-up takes in those of the old map, newest first, until the
+ *       next is of a larger size class than what it would be itself; so there
+ *       are as many as classes at most, and each page is written once a class
+ *       or so.
+ *   (2) One that would have nothing under it but the tree becomes part of that
+ *       as soon as it has a good part of the bytes of the leaves that it
+ *       touches, or too many pages.
  *   (3) Memory: the set of the pages that are taken in, one piece, one batch of
  *       pages, and what mapbuild.c takes.
  */

@@ -12,8 +12,9 @@
 
 #include "pagestore/delta.h"
 
-/* What is known of a page: it has 16-bit numbers that say where in it things lie, as
- * SQLite's b-trees have: one at `lone`, and `count` from `table` on, which lies behind. */
+/* What is known of a page: it has 16-bit numbers that say where in it things
+ * lie, as SQLite's b-trees have: one at `lone`, and `count` from `table` on,
+ * which lies behind. */
 struct ramet_delta_shape {
     uint32_t lone, table, count; /* count 0: nothing is known */
 };

@@ -333,8 +333,8 @@ fail_absent(const struct dirstore *dir, const char *key, struct ramet_err *err)
     return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s/%s: not there", dir->name, key);
 }
 
-/* Open the object of a key, no link followed (dirstore_impl.h). A link in its place is nothing
- * that a store has. */
+/* Open the object of a key, no link followed (dirstore_impl.h). A link in its
+ * place is nothing that a store has. */
 static enum ramet_rc
 open_object(const struct dirstore *dir, const char *key, int *out_fd,
             struct ramet_os_stat *out_stat, struct ramet_err *err)

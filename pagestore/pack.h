@@ -25,9 +25,9 @@ void ramet_packer_free(struct ramet_packer *packer);
 RAMET_NODISCARD enum ramet_rc
 ramet_pack(struct ramet_packer *packer, const uint8_t *page, uint32_t page_size,
            struct ramet_buf *out, uint32_t *out_length, struct ramet_err *err);
-/* The same for the base `image` of a delta (our own) that makes `page`: as the way back
- * from that page, which it takes to get it back. *out_length is 0, and nothing is appended,
- * where that would be more than `most`. */
+/* The same for the base `image` of a delta (our own) that makes `page`: as the
+ * way back from that page, which it takes to get it back. *out_length is 0, and
+ * nothing is appended, where that would be more than `most`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_pack_back(struct ramet_packer *packer, const struct ramet_delta *delta,
                 const uint8_t *image, const uint8_t *page, uint32_t page_size,

@@ -237,7 +237,7 @@ next_record(struct reader *r, bool *out_end)
     return false;
 }
 
-/* ---- the feed ------------------------------------------------------------------------ */
+/* ---- the feed ------------------------------------------------------------ */
 
 static size_t
 take_part(uint8_t *out, size_t max, const uint8_t *from, size_t len,
@@ -340,7 +340,7 @@ feed_free(void *state)
 static const struct ramet_http_feed_ops feed_ops = {
     .attached = feed_attached, .pull = feed_pull, .free = feed_free};
 
-/* ---- subscribing ----------------------------------------------------------------------- */
+/* ---- subscribing --------------------------------------------------------- */
 
 /* RAMET_EWENTBACK: the volume is not what it was, and was dropped; *out_deleted: nor
  * is there one any more. */

@@ -1,7 +1,7 @@
 /*
- * open_volume_impl.h - what open_volume.c (the table), open_volume_watch.c (maps, looking),
- * open_volume_events.c (the ring of events), open_volume_sse.c and news.c (two ways to tell
- * of them) share.
+ * open_volume_impl.h - what open_volume.c (the table), open_volume_watch.c
+ * (maps, looking), open_volume_events.c (the ring of events), open_volume_sse.c
+ * and news.c (two ways to tell of them) share.
  *
  * Order of locks: table->lock, then vol->lock, then a feed's.
  *
@@ -88,8 +88,8 @@ struct ramet_volume_table {
 /* One more reference; with table->lock held. */
 void ramet_open_volume_ref(struct ramet_open_volume *vol);
 
-/* open_volume_watch.c. Its commits are not there any more: somebody deleted it, or set the
- * store back. It is dropped; who listens is told. */
+/* open_volume_watch.c. Its commits are not there any more: somebody deleted it,
+ * or set the store back. It is dropped; who listens is told. */
 RAMET_NODISCARD enum ramet_rc
 ramet_open_volume_drop_lost(struct ramet_open_volume *vol, bool *out_deleted,
                             struct ramet_err *err);

@@ -135,7 +135,7 @@ ramet_question_done(struct ramet_asked *question)
     ramet_buf_done(&question->params);
 }
 
-/* ---- the process -------------------------------------------------------------------- */
+/* ---- the process --------------------------------------------------------- */
 
 struct asking {
     pid_t pid;
@@ -310,7 +310,7 @@ send_all(struct asking *asking, const void *data, size_t len)
     return true;
 }
 
-/* ---- what it reads ------------------------------------------------------------------ */
+/* ---- what it reads ------------------------------------------------------- */
 
 struct run {
     struct asking asking;

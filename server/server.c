@@ -285,7 +285,7 @@ stop_ticker(struct ramet_server *server)
     ramet_thread_join(&server->ticker);
 }
 
-/* ---- start and stop ------------------------------------------------------------------ */
+/* ---- start and stop ------------------------------------------------------ */
 
 /* Connections are descriptors: take as many as the system gives. */
 static void
@@ -437,7 +437,7 @@ ramet_server_reload(struct ramet_server *server, struct ramet_err *err)
     return rc;
 }
 
-/* ---- a process of its own --------------------------------------------------------------- */
+/* ---- a process of its own ------------------------------------------------ */
 
 static void
 serve_until_told(struct ramet_server *server, const sigset_t *signals)

@@ -5,9 +5,10 @@
  *     url = https://ramet.example.org/team
  *     token_file = work.token
  *
- * (and `token_plain = yes` where that token may go over plain http), then `work:orders` is https://ramet.example.org/team/orders. A token file
- * is named relative to the file that names it. A section [server] belongs to
- * the server and is passed over; any other section or key is an error.
+ * (and `token_plain = yes` where that token may go over plain http), then
+ * `work:orders` is https://ramet.example.org/team/orders. A token file is named
+ * relative to the file that names it. A section [server] belongs to the server
+ * and is passed over; any other section or key is an error.
  *
  * Layer: client.
  */

@@ -259,7 +259,7 @@ http_pace(struct ramet_remote *remote)
     return ramet_http_pace(((struct http_remote *)remote)->pool);
 }
 
-/* ---- open and close --------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------ */
 
 static void
 http_close(struct ramet_remote *remote)

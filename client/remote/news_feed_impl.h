@@ -1,7 +1,7 @@
 /*
- * news_feed_impl.h - a feed and its subscriptions: what news_feed.c (feeds, and who follows),
- * news_feed_stream.c (the thread and its stream) and news_feed_subscriptions.c (what is
- * heard of a volume) share.
+ * news_feed_impl.h - a feed and its subscriptions: what news_feed.c (feeds, and
+ * who follows), news_feed_stream.c (the thread and its stream) and
+ * news_feed_subscriptions.c (what is heard of a volume) share.
  *
  * Layer: client.
  */

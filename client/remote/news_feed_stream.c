@@ -35,7 +35,7 @@ read_bytes(char *data, size_t size, size_t count, void *ctx)
     return feed->read_rc == RAMET_OK ? size * count : 0;
 }
 
-/* ---- the stream ------------------------------------------------------------------------ */
+/* ---- the stream ---------------------------------------------------------- */
 
 static void
 close_stream(struct ramet_news_feed *feed)
@@ -186,7 +186,7 @@ step_stream(struct ramet_news_feed *feed, uint64_t wait_ms,
     return RAMET_OK;
 }
 
-/* ---- the thread -------------------------------------------------------------------------- */
+/* ---- the thread ---------------------------------------------------------- */
 
 /* With the lock held: is it to be begun anew? */
 static bool

@@ -119,7 +119,7 @@ ramet_subscription_tell(const struct subscription *d)
         a->follower->heard(a->follower->ctx);
 }
 
-/* ---- what is heard -------------------------------------------------------------------- */
+/* ---- what is heard ------------------------------------------------------- */
 
 /* Invariant (3): when by our clock that was so. */
 static uint64_t

@@ -1,19 +1,20 @@
 /*
  * pipeline.c - the threads that bring pages: see pipeline.h.
  *
- * A thread takes a batch of what is queued, asks for it, and hands on what comes
- * while it comes: a page is kept, handed to those who wait for it, and shown to the
- * predictor, in this order. How many requests are under way follows from what they are for
- * and from the link's room; threads that find nothing to do for a while end.
+ * A thread takes a batch of what is queued, asks for it, and hands on what
+ * comes while it comes: a page is kept, handed to those who wait for it, and
+ * shown to the predictor, in this order. How many requests are under way
+ * follows from what they are for and from the link's room; threads that find
+ * nothing to do for a while end.
  *
- * To keep a page costs locks, a write and a look at the index, most of which serve
- * several as well as one. So pages of a bulk read, for which nobody waits, are kept some
- * at a time:
+ * To keep a page costs locks, a write and a look at the index, most of which
+ * serve several as well as one. So pages of a bulk read, for which nobody
+ * waits, are kept some at a time:
  *
- *   (1) until then they are on the list, and on their way: who comes to wait for one
- *       has it from here
- *   (2) they wait for others of their answer alone: where that ends, or breaks off,
- *       they are kept
+ *   (1) until then they are on the list, and on their way: who comes to wait
+ *       for one has it from here
+ *   (2) they wait for others of their answer alone: where that ends, or breaks
+ *       off, they are kept
  */
 #include "client/remote/pipeline.h"
 
@@ -28,7 +29,7 @@
 
 #define IDLE_MS 5000u
 
-/* ---- new, and gone ------------------------------------------------------------------ */
+/* ---- new, and gone ------------------------------------------------------- */
 
 struct ramet_pipeline *
 ramet_pipeline_new(struct ramet_remote_client *client,
@@ -77,7 +78,7 @@ ramet_pipeline_free(struct ramet_pipeline *pipeline)
     ramet_free(pipeline);
 }
 
-/* ---- what comes ---------------------------------------------------------------------- */
+/* ---- what comes ---------------------------------------------------------- */
 
 struct ramet_ahead_list
 ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
@@ -400,7 +401,7 @@ end_batch(struct ramet_batch *batch, enum ramet_rc rc,
     ramet_free(batch);
 }
 
-/* ---- threads -------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------- */
 
 static bool
 is_vain(void *ctx)

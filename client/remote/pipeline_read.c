@@ -258,7 +258,7 @@ ramet_pipeline_note_read(struct ramet_pipeline *pipeline, const void *reader,
     return true;
 }
 
-/* ---- bulk reads ------------------------------------------------------------------------ */
+/* ---- bulk reads ---------------------------------------------------------- */
 
 void
 ramet_bulk_begin(struct ramet_bulk_read *bulk, struct ramet_pipeline *pipeline,

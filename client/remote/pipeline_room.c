@@ -15,10 +15,10 @@
 #define SHARES 3u
 #define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
-/* Of bulk reads, at least: else a fast link would mean many small requests. Where the link is
- * not measured it may be long and wide: then as much as the requests take that a
- * bulk read may have, each of which shares the link with a reader's and is before
- * none. */
+/* Of bulk reads, at least: else a fast link would mean many small requests.
+ * Where the link is not measured it may be long and wide: then as much as the
+ * requests take that a bulk read may have, each of which shares the link with a
+ * reader's and is before none. */
 #define BUDGET_OF_BULK (1u << 20)
 #define BUDGET_OF_BULK_UNMEASURED (RAMET_AHEAD_BATCHES_ALL * SHARE_MAX)
 #define COST_SAMPLE 64u /* pages */

@@ -307,7 +307,8 @@ ramet_remote_client_forget(struct ramet_remote_client *client,
     ramet_mutex_unlock(&client->mutex);
     if (known == NULL)
         return;
-    /* From below: else a cache that was dropped would be filled from one that is not yet. */
+    /* From below: else a cache that was dropped would be filled from one that
+     * is not yet. */
     assert(remote != NULL);
     if (remote->ops->forget != NULL)
         remote->ops->forget(remote, volume);

@@ -100,9 +100,10 @@ ramet_remote_client_history(struct ramet_remote_client *client,
                             struct ramet_err *err);
 
 /*
- * Connect, and look for the volume's newest commit as it is now. Where the store lacks what this process had seen of it, all that it knew of
- * the volume is dropped, and what is there counts: who stands on a commit has
- * to see for himself whether it still is in that line.
+ * Connect, and look for the volume's newest commit as it is now. Where the
+ * store lacks what this process had seen of it, all that it knew of the volume
+ * is dropped, and what is there counts: who stands on a commit has to see for
+ * himself whether it still is in that line.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_client_newest(struct ramet_remote_client *client,

@@ -1,6 +1,7 @@
 /*
- * remote_client_opening.c - what opening a volume asks of its remote, in one exchange where
- * the remote can: which it is, its newest commit, what all read, a warm profile.
+ * remote_client_opening.c - what opening a volume asks of its remote, in one
+ * exchange where the remote can: which it is, its newest commit, what all read,
+ * a warm profile.
  *
  * Layer: client, remote.
  */

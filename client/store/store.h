@@ -62,9 +62,10 @@ enum ramet_replica_flags {
 
 /*
  * Pages that the replica does not hold come from here, as the commit `at` has
- * them, and no other of that LSN. Called without any replica lock held, by several threads at once. Deliver `pgno`, and any others that
- * came along, through ramet_fetch_deliver(); RAMET_EUNREACHABLE or
- * RAMET_ETIMEOUT where the remote did not answer.
+ * them, and no other of that LSN. Called without any replica lock held, by
+ * several threads at once. Deliver `pgno`, and any others that came along,
+ * through ramet_fetch_deliver(); RAMET_EUNREACHABLE or RAMET_ETIMEOUT where the
+ * remote did not answer.
  */
 struct ramet_page_request; /* one call's sink */
 typedef enum ramet_rc

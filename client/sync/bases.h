@@ -62,9 +62,9 @@ bool ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
                      struct ramet_pos remote_tail, uint32_t pgno,
                      uint8_t *out_image, struct ramet_base *out_base);
 
-/* The new commit has an image of the page, or the delta `made` over `image`, which counts as
- * `length` bytes; pages ascend. `own`: what was known of that as the page's own base;
- * NULL: it was another page's. */
+/* The new commit has an image of the page, or the delta `made` over `image`,
+ * which counts as `length` bytes; pages ascend. `own`: what was known of that
+ * as the page's own base; NULL: it was another page's. */
 void ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
                             const uint8_t *page);
 void ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,

@@ -61,7 +61,8 @@ RAMET_NODISCARD enum ramet_rc
 ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
                    struct ramet_err *err);
 /* The session's record, prepared in doubt as `id`, into the remote; then it is
- * confirmed. On failure the caller discards it: RAMET_ESNAPSHOT, RAMET_ECONFLICT, RAMET_EUNKNOWN, …. */
+ * confirmed. On failure the caller discards it: RAMET_ESNAPSHOT,
+ * RAMET_ECONFLICT, RAMET_EUNKNOWN, …. */
 RAMET_NODISCARD enum ramet_rc
 ramet_durable_commit(struct ramet_durable *durable,
                      struct ramet_replica_sync *replica_sync,

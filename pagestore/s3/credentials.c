@@ -74,7 +74,7 @@ ramet_s3_credentials_free(struct ramet_s3_credentials *credentials)
     ramet_free(credentials);
 }
 
-/* ---- which -------------------------------------------------------------------------- */
+/* ---- which --------------------------------------------------------------- */
 
 static enum origin
 find_origin(const struct ramet_s3_settings *settings)

@@ -352,7 +352,7 @@ ramet_s3_engine_close(struct ramet_s3_engine *engine)
     engine_free(engine);
 }
 
-/* ---- for those who ask -------------------------------------------------------------- */
+/* ---- for those who ask --------------------------------------------------- */
 
 enum ramet_rc
 ramet_s3_engine_check(const struct ramet_s3_engine *engine,

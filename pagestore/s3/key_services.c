@@ -131,7 +131,7 @@ read_token(const char *path, char **out_text, struct ramet_err *err)
     return RAMET_OK;
 }
 
-/* ---- web identity ------------------------------------------------------------------- */
+/* ---- web identity -------------------------------------------------------- */
 
 static void
 sts_url(const struct ramet_s3_settings *settings, char out[URL_MAX_BYTES])
@@ -210,7 +210,7 @@ ramet_s3_keys_of_web_identity(struct ramet_s3_engine *engine,
     return rc;
 }
 
-/* ---- the container's and the machine's ------------------------------------------------ */
+/* ---- the container's and the machine's ----------------------------------- */
 
 bool
 ramet_s3_is_container_host(const char *url)

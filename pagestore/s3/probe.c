@@ -35,7 +35,7 @@
 #define BODY_BYTES 2048u
 #define RETRIES 20u /* of a writer who was told nothing */
 
-/* ---- what is known ------------------------------------------------------------------ */
+/* ---- what is known ------------------------------------------------------- */
 
 static const char PROVEN[] = "of two writers one wins\n";
 
@@ -137,7 +137,7 @@ is_marked(struct ramet_s3store *s3, const char *name, bool *out_marked,
     return RAMET_OK;
 }
 
-/* ---- the race ------------------------------------------------------------------------- */
+/* ---- the race ------------------------------------------------------------ */
 
 struct writer {
     uint8_t body[BODY_BYTES];
@@ -308,7 +308,7 @@ run_race(struct ramet_s3store *s3, struct ramet_err *err)
     return rc;
 }
 
-/* ---- both --------------------------------------------------------------------------- */
+/* ---- both ---------------------------------------------------------------- */
 
 static enum ramet_rc
 prove(struct ramet_s3store *s3, struct ramet_err *err)

@@ -26,7 +26,7 @@ now_ms(void)
     return os->mono_ns(os->ctx) / 1000000u;
 }
 
-/* ---- one try ------------------------------------------------------------------------ */
+/* ---- one try ------------------------------------------------------------- */
 
 /* "/bucket/key", escaped as it is signed and sent. */
 static void
@@ -290,7 +290,7 @@ ramet_s3_try_end(const struct ramet_s3_caller *caller,
     free_try(a_try);
 }
 
-/* ---- hedged ------------------------------------------------------------------------- */
+/* ---- hedged -------------------------------------------------------------- */
 
 bool
 ramet_s3_may_hedge(const struct ramet_s3_request *request)
@@ -384,7 +384,7 @@ race(const struct ramet_s3_caller *caller,
         ramet_s3_wait(caller->bucket->engine, both, 2, UINT32_MAX));
 }
 
-/* ---- all tries ------------------------------------------------------------------------ */
+/* ---- all tries ----------------------------------------------------------- */
 
 /* False: the caller of the verb has had enough. */
 static bool

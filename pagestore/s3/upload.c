@@ -102,7 +102,7 @@ ramet_s3_upload_begin(struct ramet_objstore *store, const char *key,
     return RAMET_OK;
 }
 
-/* ---- requests about it --------------------------------------------------------------- */
+/* ---- requests about it --------------------------------------------------- */
 
 /* "partNumber=7&uploadId=…" or "uploadId=…" */
 static bool
@@ -217,7 +217,7 @@ send_part(struct s3_upload *up, struct part *part, struct ramet_err *err)
     return rc;
 }
 
-/* ---- write ---------------------------------------------------------------------------- */
+/* ---- write --------------------------------------------------------------- */
 
 /* The one that is being filled, with memory. */
 static struct part *
@@ -297,7 +297,7 @@ ramet_s3_upload_write(struct ramet_upload *upload, const void *data, size_t len,
     return up->failed;
 }
 
-/* ---- the end ---------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------- */
 
 static enum ramet_rc
 finish_small(struct s3_upload *up, struct ramet_err *err)

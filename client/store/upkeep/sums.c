@@ -2,8 +2,9 @@
  * sums.c - see sums.h.
  *
  * Pages are read without a lock, a block at a time, and their checksums are
- * entered under the base lock. Where a block can't be summed without others changing it, it is
- * left out, and summed when somebody goes through all of them again.
+ * entered under the base lock. Where a block can't be summed without others
+ * changing it, it is left out, and summed when somebody goes through all of
+ * them again.
  */
 #include "client/store/upkeep/sums.h"
 

@@ -15,7 +15,7 @@
 #include "client/remote/news.h"
 #include "client/remote/news_feed.h"
 
-enum { WAIT_MS = 15000 };
+enum { WAIT_MS = 120000 }; /* the machine may be busy */
 
 /* A server of streams, one at a time: who asks for one volume is told `of_one`, who
  * asks for more `of_many`. Each is kept open until the client leaves it. */
@@ -141,7 +141,7 @@ say_beat(struct ramet_buf *out, uint32_t volume, uint64_t lsn)
 static struct ramet_news_feed *
 join(const struct server *s)
 {
-    const struct ramet_remote_options options = {.connect_timeout_ms = 5000,
+    const struct ramet_remote_options options = {.connect_timeout_ms = WAIT_MS,
                                                  .stall_timeout_ms = WAIT_MS};
     struct ramet_news_feed *feed = NULL;
     char root[64];

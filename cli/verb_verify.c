@@ -38,7 +38,7 @@ report_findings(const struct findings *found, const char *target,
         return printed == CLI_DONE ? code : printed;
     }
     if (!found->args->quiet && found->deltas > 0)
-        printf("%s page%s made of deltas, as their sums say\n",
+        printf("%s page%s made of deltas and checked\n",
                cli_count(made, found->deltas),
                cli_plural(found->deltas, "", "s"));
     if (!found->args->quiet)

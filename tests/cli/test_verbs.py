@@ -410,7 +410,7 @@ for i in range(150):
         deltas = sum(c["delta_pages"] for c in self.json("log", self.url()))
         self.assertEqual(self.json("verify", self.url())["deltas"], deltas)
         self.assertRegex(self.ramet("verify", self.url()),
-                         r"^\d[\d,]* pages made of deltas, as their sums say\n")
+                         r"^\d[\d,]* pages made of deltas and checked\n")
 
     def test_push__of_a_small_commit_by_who_runs_on_is_one_request(self):
         self.make_database(self.path("large.db"), rows=60000)

@@ -312,8 +312,9 @@ may_be_taken_unasked(const struct adoption *a, const struct ramet_os_stat *st,
         !ramet_base_was_written(&a->state, st))
         return RAMET_FAIL(err, RAMET_EFOREIGN,
                           "%s is not as it was left, but its modification time "
-                          "is: 'ramet verify' repairs what the disk corrupted, "
-                          "'ramet adopt' takes the file as it is",
+                          "has not changed: 'ramet verify' repairs what the "
+                          "disk corrupted, 'ramet adopt' takes the file as it "
+                          "is",
                           path);
     return RAMET_OK;
 }

@@ -229,6 +229,15 @@ ramet_session_sum(struct ramet_session *session, struct ramet_err *err);
  * known yet are taken from them. */
 void ramet_session_note_pages(struct ramet_session *session, uint32_t first,
                               uint32_t count, const uint8_t *pages);
+/* These whole pages, 512 at most, were read at the pinned snapshot, to be sent:
+ * are those of them that the base has as their checksums say, where these are
+ * known? RAMET_ECORRUPT: one rotted; RAMET_EFOREIGN: somebody else wrote to the
+ * file. Takes the base lock, unless all are in the log; nothing to say of a session
+ * with writes of its own. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_check_pages(struct ramet_session *session, uint32_t first,
+                          uint32_t count, const uint8_t *pages,
+                          struct ramet_err *err);
 /* Check what is here against its checksums; *out_bad counts. What the remote has
  * is brought again, now or when it is read. */
 RAMET_NODISCARD enum ramet_rc

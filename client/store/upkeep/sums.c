@@ -14,8 +14,10 @@
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
 #include "client/store/page/retained.h"
+#include "client/store/page/version.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/base_sum.h"
+#include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"
@@ -307,4 +309,83 @@ ramet_session_note_pages(struct ramet_session *session, uint32_t first,
         rc = ramet_presence_write(replica, first, count, values, NULL);
     (void)rc;
     ramet_base_unlock(session);
+}
+
+/* ---- before they are sent ------------------------------------------------- */
+
+/* Was it read from the log, where it has a checksum of its own? It was if it is
+ * there still: no page goes back from the base to its frame. */
+static bool
+is_in_log(struct ramet_session *session, uint32_t pgno)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_entry entry = ramet_index_known(replica, pgno);
+
+    assert(session->is_pinned && pgno >= 1);
+    return ramet_entry_in_log(entry) &&
+           ramet_pos_before(ramet_entry_pos(entry),
+                            session->pin.snapshot.tail) &&
+           ramet_pos_file(ramet_entry_pos(entry)) >=
+               atomic_load_explicit(&replica->head->header.checkpoint.oldest,
+                                    memory_order_acquire);
+}
+
+/* With the base lock; `value` is from presence. By invariant (3). */
+static enum ramet_rc
+check_page(struct ramet_session *session, uint32_t pgno, uint64_t value,
+           const uint8_t *page, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_page_version version = {.kind = RAMET_ENTRY_NONE};
+    struct ramet_entry entry;
+    enum ramet_rc rc;
+
+    assert(ramet_holds(session, RAMET_LOCK_BASE));
+    if (!ramet_presence_is_sum(value))
+        return RAMET_OK;
+    rc = ramet_index_load_locked(session, pgno, &entry, err);
+    if (rc == RAMET_OK)
+        rc = ramet_read_version(session, s->tail, s->page_size, pgno, NULL,
+                                &version, err);
+    if (rc != RAMET_OK || version.kind != RAMET_ENTRY_HELD ||
+        ramet_presence_sum(pgno, page, s->page_size) == value)
+        return rc;
+    rc = ramet_base_confirm(session->replica, err); /* did somebody write? */
+    return rc != RAMET_OK
+               ? rc
+               : RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "%s: page %u is not as it was committed: it rotted "
+                            "on the disk, and nothing was sent; 'ramet verify' "
+                            "mends what the remote has, 'ramet adopt' takes "
+                            "the file as it is",
+                            session->replica->path, pgno);
+}
+
+enum ramet_rc
+ramet_session_check_pages(struct ramet_session *session, uint32_t first,
+                          uint32_t count, const uint8_t *pages,
+                          struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint32_t page_size = session->pin.snapshot.page_size;
+    uint64_t values[BLOCK];
+    uint32_t in_log = 0;
+    enum ramet_rc rc;
+
+    assert(session->is_pinned && first >= 1 && count <= BLOCK);
+    if (ramet_session_has_own(session) || replica->is_readonly)
+        return RAMET_OK;
+    while (in_log < count && is_in_log(session, first + in_log))
+        in_log++;
+    if (in_log == count) /* as of most that are pushed: no lock */
+        return RAMET_OK;
+    rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_presence_read(replica, first, count, values, err);
+    for (uint32_t i = in_log; rc == RAMET_OK && i < count; i++)
+        rc = check_page(session, first + i, values[i],
+                        pages + (size_t)i * page_size, err);
+    ramet_base_unlock(session);
+    return rc;
 }

@@ -1,6 +1,6 @@
 /*
  * sums.h - checksums of pages that the base has, where none is known yet: of a
- * file that was adopted as it was.
+ * file that was adopted as it was; and their check before they are sent.
  *
  *   (1) `is_unsummed`, in state and index, says that there may be such pages;
  *       when it is gone, a page of which presence says nothing is zeros: the
@@ -8,6 +8,10 @@
  *   (2) a checksum is of bytes that were the base's when nothing had been moved
  *       into it since they were read: it is kept only if the stamp of its
  *       changes, and the page's entry, are those of before the read
+ *   (3) no page of the base that has a checksum is sent to the remote but with
+ *       that: with the base lock what the base has of a page, and what presence
+ *       says of it, are of one version, and if that is the snapshot's, what was
+ *       read is to be the same, wherever it was when it was read
  *
  * Layer: client, internal.
  */

@@ -155,6 +155,44 @@ rotten_page__with_the_remote_away__is_not_given_up_under_older_readers(
     free_two(&two);
 }
 
+static enum ramet_rc
+check(struct ramet_session *session, const struct image *image)
+{
+    return ramet_session_check_pages(session, 1, PAGES, image->bytes, NULL);
+}
+
+/* Who sends pages knows one that rotted from one that is another snapshot's. */
+static void
+pages__that_are_to_be_sent__are_compared_with_those_of_the_base(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+    struct two two = {place_image(1, PAGES * PLACE_PAGE),
+                      place_image(2, PAGES * PLACE_PAGE)};
+
+    OK(place_commit(session, two.old, e));
+    OK(ramet_session_pin(reader, e));
+    OK(check(reader, two.old)); /* in the log, where frames are checked */
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(check(reader, two.old));
+    assert_int_equal(check(reader, two.new), RAMET_ECORRUPT);
+    OK(place_commit(session, two.new, e)); /* over what the base has */
+    OK(check(reader, two.old));
+    assert_int_equal(check(reader, two.new), RAMET_ECORRUPT);
+    ramet_session_unpin(reader);
+    OK(ramet_session_pin(reader, e));
+    OK(check(reader, two.new));
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(check(reader, two.new));
+    rot(p);
+    OK(check(reader, two.new)); /* what was read before that is right */
+    ramet_session_unpin(reader);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    free_two(&two);
+}
+
 /* The remote's page is another one: presence tells which is right. */
 static void
 corrupt_page__is_not_repaired_with_another(void **state)
@@ -318,6 +356,7 @@ main(void)
             rotten_page__that_the_remote_has__is_right_for_readers_of_older_lsns),
         TEST(
             rotten_page__with_the_remote_away__is_not_given_up_under_older_readers),
+        TEST(pages__that_are_to_be_sent__are_compared_with_those_of_the_base),
         TEST(corrupt_page__is_not_repaired_with_another),
         TEST(
             corrupt_page__with_a_local_commit__stays_and_is_reported_each_time),

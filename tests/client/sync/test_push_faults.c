@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "client/store/exchange.h"
+#include "client/store/store.h"
 #include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/powercut.h"
@@ -231,8 +233,6 @@ pull__does_not_take_ones_own_commit_for_anothers(void **state)
     ramet_file_close(a);
 }
 
-/* ---- power ---------------------------------------------------------------- */
-
 static struct ramet_file *
 open_on(const struct ramet_os *os, struct world *world, unsigned machine,
         const char *path)
@@ -245,6 +245,111 @@ open_on(const struct ramet_os *os, struct world *world, unsigned machine,
     OK(ramet_file_open(path, &options, &file, e));
     return file;
 }
+
+/* ---- a disk ---------------------------------------------------------------- */
+
+/* One bit of a file rots: nothing that the inode says tells of it. */
+struct rotting {
+    struct ramet_os os;
+    uint64_t inode;
+    uint64_t offset;
+    bool is_rotten;
+};
+
+static ssize_t
+preadv_rotten(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+              uint64_t offset)
+{
+    const struct rotting *const rotting = ctx;
+    const struct ramet_os *const system = ramet_os_system();
+    const ssize_t got = system->preadv(system->ctx, fd, iov, iovcnt, offset);
+    struct stat st;
+    uint64_t at = rotting->offset - offset;
+
+    if (!rotting->is_rotten || got <= 0 || rotting->offset < offset ||
+        at >= (uint64_t)got || fstat(fd, &st) != 0 ||
+        st.st_ino != rotting->inode)
+        return got;
+    while (at >= iov->iov_len)
+        at -= iov++->iov_len;
+    ((uint8_t *)iov->iov_base)[at] ^= 1;
+    return got;
+}
+
+static void
+rotting_init(struct rotting *rotting, uint64_t offset)
+{
+    rotting->os = *ramet_os_system();
+    rotting->os.ctx = rotting; /* which the system's functions don't look at */
+    rotting->os.preadv = preadv_rotten;
+    rotting->offset = offset;
+    rotting->is_rotten = false;
+}
+
+/* What is to be pushed was moved into the base, and one bit of page 3 rotted. */
+static struct ramet_file *
+open_rotten(struct world *world, struct rotting *rotting)
+{
+    const char *const path = world_path(world, "a");
+    struct ramet_file *file = make_volume(world);
+    struct stat st;
+
+    change(file, 3);
+    ramet_file_close(file);
+    assert_int_equal(stat(path, &st), 0);
+    rotting_init(rotting, 9000);
+    rotting->inode = st.st_ino;
+    file = open_on(&rotting->os, world, 0, path);
+    rotting->is_rotten = true;
+    return file;
+}
+
+static void
+page__that_rots_before_it_is_pushed__is_not_sent(void **state)
+{
+    struct world *const world = *state;
+    uint8_t *const before = malloc(SIZE);
+    struct ramet_file *file;
+    struct rotting rotting;
+    struct ramet_err err;
+
+    assert_non_null(before);
+    world_fill(before, SIZE, 1); /* as make_volume() does */
+    file = open_rotten(world, &rotting);
+    assert_int_equal(ramet_file_push(file, NULL, &err), RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "page 3 "));
+    assert_non_null(strstr(err.text, "ramet verify"));
+    world_expect_remote(world, 1, before, SIZE);
+    assert_int_equal(world_status(file).local_commits, 1);
+    rotting.is_rotten = false; /* put right, it goes as it was committed */
+    OK(ramet_file_push(file, NULL, e));
+    world_expect_remote(world, 2, bytes, SIZE);
+    ramet_file_close(file);
+    free(before);
+}
+
+static void
+page__that_rotted__is_pushed_once_it_was_adopted(void **state)
+{
+    struct world *const world = *state;
+    struct rotting rotting;
+    struct ramet_file *file = open_rotten(world, &rotting);
+    const struct ramet_replica_options options = {.os = &rotting.os};
+    uint64_t changed = 0;
+    struct ramet_err err;
+
+    assert_int_equal(ramet_file_push(file, NULL, &err), RAMET_ECORRUPT);
+    ramet_file_close(file);
+    OK(ramet_replica_adopt_base(world_path(world, "a"), &options, &changed, e));
+    assert_int_equal(changed, 1);
+    file = open_on(&rotting.os, world, 0, world_path(world, "a"));
+    OK(ramet_file_push(file, NULL, e));
+    bytes[9000] ^= 1;
+    world_expect_remote(world, 2, bytes, SIZE);
+    ramet_file_close(file);
+}
+
+/* ---- power ---------------------------------------------------------------- */
 
 static void
 push__lands_once_wherever_the_power_goes(void **state)
@@ -386,6 +491,8 @@ main(void)
         T(intent__with_a_flipped_bit__is_not_sent),
         T(push__that_lands_late_loses_to_whoever_won),
         T(pull__does_not_take_ones_own_commit_for_anothers),
+        T(page__that_rots_before_it_is_pushed__is_not_sent),
+        T(page__that_rotted__is_pushed_once_it_was_adopted),
         T(push__lands_once_wherever_the_power_goes),
         T(pull__ends_well_wherever_the_power_goes),
         T(reset__never_loses_what_it_gives_up),

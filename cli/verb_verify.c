@@ -138,10 +138,13 @@ const struct cli_verb cli_verb_verify = {
     .operands_max = 1,
     .summary = "check everything against its hash",
     .details =
-        "Of a replica: checks each page that is here. Of a volume: reads "
+        "Of a replica: checks each page that is here, and brings those that "
+        "are\n"
+        "damaged again from the remote. Of a volume: reads every object at "
         "every\n"
-        "object at every LSN, and makes each page that is stored as a delta.\n"
-        "Names what is damaged, and exits with 7 then.",
+        "LSN, and makes each page that is stored as a delta. Names what is "
+        "damaged,\n"
+        "and exits with 7 then.",
     .example = "  $ ramet verify file:///backups/app.db",
     .reports = true,
     .run = run_verify,

@@ -11,6 +11,8 @@
  *       it: those are older than the snapshot at the end, and prove nothing
  *   (4) nothing is missing before the record that would be the next. It may be what
  *       a transaction wrote over, at the beginning of a file that is after the end
+ *   (5) a file that is missing proves nothing, and ends nothing: what is in those
+ *       after it may. Their names may have come to the disk before its own
  */
 #include "client/store/log/log_damage.h"
 
@@ -141,6 +143,40 @@ search_log_file(struct search *search, uint64_t number, uint64_t from,
     return search_file(search, &file, from, err);
 }
 
+struct next {
+    uint64_t from;
+    uint64_t least; /* 0: there is none from there on */
+};
+
+static int
+note_next(void *ctx, const char *name, bool is_dir)
+{
+    struct next *const next = ctx;
+    enum ramet_frames_type type;
+    uint64_t number;
+
+    assert(name[0] != '\0');
+    if (!is_dir && ramet_frame_file_name_parse(name, &type, &number) &&
+        type == RAMET_FRAMES_LOG && number <= RAMET_FRAME_FILE_MAX &&
+        number >= next->from && (next->least == 0 || number < next->least))
+        next->least = number;
+    return 0;
+}
+
+/* The number of the first log file after `number`; 0: there is none. */
+static uint64_t
+find_next(const struct ramet_replica *replica, uint64_t number)
+{
+    const struct ramet_os *const os = replica->os;
+    struct next next = {.from = number + 1};
+
+    assert(number <= RAMET_FRAME_FILE_MAX);
+    /* Where it can't be listed nothing is proved. */
+    return os->list(os->ctx, replica->dir_fd, ".", note_next, &next) == 0
+               ? next.least
+               : 0;
+}
+
 enum ramet_rc
 ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
                         struct ramet_err *err)
@@ -157,9 +193,11 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
     ramet_index_newest(replica, &newest);
     search.seq = newest.snapshot.seq;
-    while (rc == RAMET_OK && !search.is_damaged) {
+    while (rc == RAMET_OK && number != 0 && !search.is_damaged) {
         rc = search_log_file(&search, number, from, err);
-        number++;
+        if (rc == RAMET_ENOTFOUND) /* invariant (5) */
+            rc = RAMET_OK;
+        number = find_next(replica, number);
         from = RAMET_FRAME_FILE_HEADER_SIZE;
     }
     ramet_free(search.window);
@@ -170,5 +208,5 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
                           replica->path,
                           (unsigned long long)ramet_pos_file(end),
                           (unsigned long long)ramet_pos_offset(end));
-    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    return rc;
 }

@@ -289,6 +289,22 @@ middle_of_the_log__damaged__is_noticed_by_records_far_behind(void **state)
     expect_damage_is_told(*state, 100, false);
 }
 
+/* So it is where damage to the state's newest slot, with the power gone before it
+ * had its copy, leads back to a file that was used again since. */
+static void
+first_of_the_log_files__missing__is_noticed_by_the_next(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_err err = {.text = ""};
+    char path[500];
+
+    leave_three_commits(p, 2, true);
+    snprintf(path, sizeof(path), "%s/log-0000000000000001", p->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(place_try_open(p->path, 0, &err), RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "log 1 is damaged"));
+}
+
 /* The last record can't be told from one that the power took, or that its
  * transaction was about to write anew. */
 static void
@@ -371,6 +387,7 @@ main(void)
         TEST(bit_flips__anywhere__error_or_right_data),
         TEST(middle_of_the_log__damaged__is_noticed_by_the_next_file),
         TEST(middle_of_the_log__damaged__is_noticed_by_records_far_behind),
+        TEST(first_of_the_log_files__missing__is_noticed_by_the_next),
         TEST(last_record__damaged_in_a_file_of_its_own__reads_as_a_crash),
         TEST(index__whose_processes_died__is_not_trusted),
     };

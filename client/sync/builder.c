@@ -412,8 +412,8 @@ add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
         return RAMET_OK;
     *out_count = most < at_once ? most : at_once;
     rc = read_pages(build, pgno, *out_count, build->buf, err);
-    if (rc ==
-        RAMET_OK) /* a right checksum of wrong bytes would last for ever */
+    /* A right checksum of wrong bytes would last for ever. */
+    if (rc == RAMET_OK)
         rc = ramet_session_check_pages(build->job->session, pgno, *out_count,
                                        build->buf, err);
     if (rc == RAMET_OK)

@@ -7,7 +7,7 @@
 
 #include "tests/client/store/store_place.h"
 
-#define LOG_FILES 7 /* so many closed, and a reader is passed */
+#define LOG_FILES 7  /* so many closed, and a reader is passed */
 #define KEPT_FILES 9 /* by a checkpoint at most: one is written, eight wait */
 
 /* Files of the replica's directory that begin so. */

@@ -10,10 +10,8 @@
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "tests/prefetch/databases.h"
 #include "tests/prefetch/link_model.h"
 
 struct query {
@@ -24,35 +22,14 @@ struct query {
     unsigned vain_max;
 };
 
-static char folder[64];
-
-static void
-path_of(const char *name, char out[128])
-{
-    (void)snprintf(out, 128, "%s/%s.db", folder, name);
-}
-
-/* A database `name`, as databases/`recipe`.sql has it; `pragmas` come first. */
-static void
-make(const char *name, const char *recipe, const char *pragmas)
-{
-    char recipe_path[256];
-    char path[128];
-
-    path_of(name, path);
-    (void)snprintf(recipe_path, sizeof(recipe_path), "%s/%s.sql",
-                   RAMET_DATABASES, recipe);
-    trace_prepare(path, pragmas, recipe_path);
-}
-
 static struct played
 play(const char *name, const char *sql, const struct link_model *model)
 {
     struct played result;
     struct trace trace;
-    char path[128];
+    char path[DATABASE_PATH_MAX];
 
-    path_of(name, path);
+    database_path(name, path);
     trace = trace_statements(path, sql);
     result = link_play(model, path, &trace);
     trace_done(&trace);
@@ -111,7 +88,7 @@ static void
 query__of_a_fresh_database_keeps_to_its_bounds(void **state)
 {
     (void)state;
-    make("fresh", "people", "");
+    database_make("fresh", "people", "");
     CHECK("fresh", people);
 }
 
@@ -119,7 +96,7 @@ static void
 query__of_a_fragmented_database_costs_no_more(void **state)
 {
     (void)state;
-    make("fragmented", "fragmented", "");
+    database_make("fragmented", "fragmented", "");
     CHECK("fragmented", people);
 }
 
@@ -128,7 +105,7 @@ static void
 query__of_a_database_that_vacuums_itself_costs_no_more(void **state)
 {
     (void)state;
-    make("vacuumed", "people", "PRAGMA auto_vacuum = incremental;");
+    database_make("vacuumed", "people", "PRAGMA auto_vacuum = incremental;");
     CHECK("vacuumed", people);
 }
 
@@ -146,7 +123,7 @@ query__of_a_keyed_table_keeps_to_its_bounds(void **state)
     };
 
     (void)state;
-    make("keyed", "keyed", "");
+    database_make("keyed", "keyed", "");
     CHECK("keyed", queries);
 }
 
@@ -162,7 +139,7 @@ query__of_long_documents_keeps_to_its_bounds(void **state)
     };
 
     (void)state;
-    make("documents", "documents", "");
+    database_make("documents", "documents", "");
     CHECK("documents", queries);
 }
 
@@ -183,7 +160,7 @@ query__of_full_text_keeps_to_its_bounds(void **state)
     };
 
     (void)state;
-    make("search", "search", "");
+    database_make("search", "search", "");
     CHECK("search", queries);
 }
 
@@ -213,7 +190,7 @@ join__keeps_to_its_bounds(void **state)
     };
 
     (void)state;
-    make("shop", "shop", "");
+    database_make("shop", "shop", "");
     CHECK("shop", queries);
 }
 
@@ -239,7 +216,7 @@ scan__after_other_questions_begins_as_soon(void **state)
     };
 
     (void)state;
-    make("mixed", "people", "");
+    database_make("mixed", "people", "");
     CHECK("mixed", queries);
 }
 
@@ -252,7 +229,7 @@ rows__over_a_long_link_bring_two_fifths_and_six_in_vain_at_most(void **state)
 
     (void)state;
     model.budget = 4000;
-    make("long", "people", "");
+    database_make("long", "people", "");
     r = play("long", people[3].sql, &model); /* looked up */
     assert_true(r.needed > 800);
     assert_in_range(r.vain, 1, r.needed * 2 / 5);
@@ -314,7 +291,7 @@ query__of_any_page_size_is_predicted(void **state)
         (void)snprintf(pragmas, sizeof(pragmas), "PRAGMA page_size = %u;",
                        sizes[i]);
         (void)snprintf(name, sizeof(name), "pages-%u", sizes[i]);
-        make(name, "people", pragmas);
+        database_make(name, "people", pragmas);
         r = play(name, people[8].sql, &model);
         assert_true(r.needed > 40);
         assert_true(r.round_trips < 40 + r.needed / 150);
@@ -342,34 +319,6 @@ points__in_no_order_bring_little_in_vain(void **state)
     assert_true(r.vain <= r.needed / 50);
 }
 
-static int
-begin(void **state)
-{
-    const char *const tmp = getenv("TMPDIR");
-
-    (void)state;
-    (void)snprintf(folder, sizeof(folder), "%.40s/prefetch-XXXXXX",
-                   tmp != NULL ? tmp : "/tmp");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int
-end(void **state)
-{
-    static const char *const names[] = {
-        "fresh",     "fragmented", "vacuumed",   "keyed",
-        "documents", "search",     "shop",       "mixed",
-        "long",      "pages-512",  "pages-8192", "pages-65536"};
-    char path[128];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        path_of(names[i], path);
-        (void)unlink(path);
-    }
-    return rmdir(folder);
-}
-
 int
 main(void)
 {
@@ -391,5 +340,6 @@ main(void)
         cmocka_unit_test(query__of_any_page_size_is_predicted),
         cmocka_unit_test(points__in_no_order_bring_little_in_vain),
     };
-    return cmocka_run_group_tests_name("queries", tests, begin, end);
+    return cmocka_run_group_tests_name("queries", tests, databases_begin,
+                                       databases_end);
 }

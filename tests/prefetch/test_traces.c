@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/prefetch/databases.h"
 #include "tests/prefetch/link_model.h"
 
 #define TEXT_MAX (256u << 10)
@@ -23,14 +24,6 @@ struct bound {
     unsigned trips_max;
     unsigned vain_max;
 };
-
-static char folder[64];
-
-static void
-path_of(const char *name, char out[128])
-{
-    (void)snprintf(out, 128, "%s/%s.db", folder, name);
-}
 
 static char *
 read_text(const char *name)
@@ -102,17 +95,14 @@ check(const char *trace, const char *recipe, const struct bound *bounds,
     char *const text = read_text(trace);
     char *rest = text;
     const char *name;
-    char recipe_path[256];
-    char database[128];
+    char database[DATABASE_PATH_MAX];
     char *statements;
     size_t pages = 0;
     unsigned bad = 0;
 
-    path_of(recipe, database);
-    (void)snprintf(recipe_path, sizeof(recipe_path), "%s/%s.sql",
-                   RAMET_DATABASES, recipe);
+    database_path(recipe, database);
     if (access(database, F_OK) != 0)
-        trace_prepare(database, "", recipe_path);
+        database_make(recipe, recipe, "");
     while ((statements = next_page(&rest, &name)) != NULL) {
         assert_true(pages < count);
         bad += !play_page(database, name, statements, &bounds[pages]);
@@ -163,31 +153,6 @@ trace__of_a_dashboard_keeps_to_its_bounds(void **state)
     CHECK("datasette", "packages", bounds);
 }
 
-static int
-begin(void **state)
-{
-    const char *const tmp = getenv("TMPDIR");
-
-    (void)state;
-    (void)snprintf(folder, sizeof(folder), "%.40s/traces-XXXXXX",
-                   tmp != NULL ? tmp : "/tmp");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int
-end(void **state)
-{
-    static const char *const names[] = {"packages", "library"};
-    char path[128];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        path_of(names[i], path);
-        (void)unlink(path);
-    }
-    return rmdir(folder);
-}
-
 int
 main(void)
 {
@@ -197,5 +162,6 @@ main(void)
         cmocka_unit_test(trace__of_a_dashboard_keeps_to_its_bounds),
     };
 
-    return cmocka_run_group_tests_name("traces", tests, begin, end);
+    return cmocka_run_group_tests_name("traces", tests, databases_begin,
+                                       databases_end);
 }

@@ -34,6 +34,12 @@ def insert(db, k, first=0):
                    [(n + first, PAGE) for n in added(k)])
 
 
+def commit_rows(db, k, first=0):
+    db.execute("BEGIN")
+    insert(db, k, first)
+    db.execute("COMMIT")
+
+
 class opened:
     """A connection with a cache so small that it spills."""
 
@@ -104,9 +110,7 @@ def in_exclusive_mode(place, k):
     with opened(place.path) as db:
         db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
         db.execute("PRAGMA journal_mode=WAL").fetchall()
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("COMMIT")
+        commit_rows(db, k)
     return True
 
 
@@ -189,26 +193,20 @@ def settle(place, k):
 def commit_elsewhere(place, k):
     settle(place, k)
     with opened(os.path.join(place.folder, "b.db"), sync="manual") as db:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("COMMIT")
+        commit_rows(db, k)
         db.execute("SELECT ramet_push()").fetchall()
 
 
 def diverge(place, k):
     commit_elsewhere(place, k)
     with opened(place.path, sync="manual") as db:
-        db.execute("BEGIN")
-        insert(db, k, first=50)
-        db.execute("COMMIT")
+        commit_rows(db, k, first=50)
 
 
 @act("verbs")
 def push(place, k):
     with opened(place.path, sync="manual") as db:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("COMMIT")
+        commit_rows(db, k)
         db.execute("SELECT ramet_push()").fetchall()
     return True
 
@@ -240,9 +238,7 @@ def wait(place, k):
 @act("verbs", prepare=settle)
 def wait_durable(place, k):
     with opened(place.path, sync="manual") as db:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("COMMIT")
+        commit_rows(db, k)
         assert ":" in common.one(db, "SELECT ramet_wait_durable(600000, 'main')")
     return True
 
@@ -250,9 +246,7 @@ def wait_durable(place, k):
 @act("verbs", prepare=settle)
 def commit_to_the_remote(place, k):
     with opened(place.path, sync="commit") as db:
-        db.execute("BEGIN")
-        insert(db, k)
-        db.execute("COMMIT")
+        commit_rows(db, k)
     return True
 
 

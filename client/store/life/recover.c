@@ -40,8 +40,7 @@
  * it is without counting. */
 static enum ramet_rc
 recover_record(struct ramet_session *session, struct ramet_scan *scan,
-               bool may_write, bool *out_go, struct ramet_pos *io_end,
-               struct ramet_err *err)
+               bool *out_go, struct ramet_pos *io_end, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_record_span span = ramet_record_span_of(&scan->trailer);
@@ -61,16 +60,14 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
     rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
     if (rc != RAMET_OK || *out_go)
         return rc != RAMET_OK ? rc : ramet_apply_record(session, scan, err);
-    if (!may_write)
-        return RAMET_OK;
     rc = ramet_void_record(replica, &span, err);
     return rc == RAMET_OK ? ramet_super_forget(replica, &scan->trailer, err)
                           : rc;
 }
 
-enum ramet_rc
-ramet_recover_log(struct ramet_session *session, bool may_write,
-                  struct ramet_err *err)
+/* From where the state ends into the index. */
+static enum ramet_rc
+recover_log(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
@@ -80,14 +77,14 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     bool go = true;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(replica->has_own_index || ramet_is_alone(replica));
+    assert(ramet_is_alone(replica)); /* invariant (1) */
     ramet_scan_init(&scan, replica);
     scan.oldest = atomic_load(&header->checkpoint.oldest);
     while (rc == RAMET_OK && go) {
         ramet_index_newest(replica, &newest);
         rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &go, err);
         if (rc == RAMET_OK && go)
-            rc = recover_record(session, &scan, may_write, &go, &end, err);
+            rc = recover_record(session, &scan, &go, &end, err);
     }
     if (rc == RAMET_OK)
         rc = ramet_log_search_damage(
@@ -274,7 +271,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     files = list_files(replica);
     if (rc == RAMET_OK && files.has_log &&
         (files.has_later || !ramet_frame_file_is_kept(replica)))
-        rc = ramet_recover_log(session, true, err);
+        rc = recover_log(session, err);
     if (rc == RAMET_OK)
         leave_log_file(replica, state);
     if (rc == RAMET_OK && files.has_fetched)

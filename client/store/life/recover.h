@@ -8,12 +8,6 @@
 
 #include "client/store/shared/session.h"
 
-struct ramet_replica_location;
-
-/* Read the log from where the state ends into the index. */
-RAMET_NODISCARD enum ramet_rc
-ramet_recover_log(struct ramet_session *session, bool may_write,
-                  struct ramet_err *err);
 /* Bring a replica to order whose only session this is; state is read. Lenient:
  * see ramet_base_compare(). */
 RAMET_NODISCARD enum ramet_rc

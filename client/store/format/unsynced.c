@@ -6,16 +6,14 @@
 #include <assert.h>
 #include <string.h>
 
-/* As presence.h has them: the page is zeros; the greatest checksum. */
-#define ZERO 2u
-#define ABSENT 3u
-#define SUM_MAX UINT64_C(0xfffffffffffe)
+#include "client/store/format/presence_value.h"
 
 /* Nobody says something else of the page, but with a new state. */
 static bool
 is_final(uint64_t value)
 {
-    return value == ZERO || (value > ABSENT && value <= SUM_MAX);
+    return value == RAMET_PRESENCE_ZERO ||
+           (ramet_presence_is_sum(value) && value < RAMET_PRESENCE_MASK);
 }
 
 bool

@@ -17,27 +17,13 @@
 #define RAMET_CLIENT_STORE_SHARED_PRESENCE_H
 
 #include "client/store/format/frames.h"
+#include "client/store/format/presence_value.h"
 
 #define RAMET_PRESENCE_NAME "presence"
 
 struct ramet_replica;
 struct ramet_state_file;
 struct ramet_unsynced;
-
-/* Values, as the rest of the client sees them. */
-#define RAMET_PRESENCE_DEFAULT 0u /* state says what: held or absent */
-#define RAMET_PRESENCE_HELD 1u    /* checksum not known */
-#define RAMET_PRESENCE_ZERO 2u
-#define RAMET_PRESENCE_ABSENT 3u
-#define RAMET_PRESENCE_DAMAGED UINT64_MAX /* the word fails its check */
-/* ... else the checksum, less than this: */
-#define RAMET_PRESENCE_MASK UINT64_C(0xffffffffffff)
-
-static inline bool
-ramet_presence_is_sum(uint64_t value)
-{
-    return value > RAMET_PRESENCE_ABSENT && value != RAMET_PRESENCE_DAMAGED;
-}
 
 /* The value for a page other than the first, by its XXH3-64. */
 static inline uint64_t

@@ -3,7 +3,6 @@
  */
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline_impl.h"

@@ -6,7 +6,6 @@
 #include "client/sync/finder.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"

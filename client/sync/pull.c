@@ -9,7 +9,6 @@
  * Layer: client.
  */
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

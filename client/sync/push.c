@@ -14,7 +14,6 @@
  * Layer: client.
  */
 #include <assert.h>
-#include <inttypes.h>
 
 #include "client/remote/remote_client.h"
 #include "client/snapshot.h"

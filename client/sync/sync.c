@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "client/remote/meter.h"
 #include "client/remote/remote_client.h"

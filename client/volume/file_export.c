@@ -9,7 +9,6 @@
  */
 #include <assert.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/path.h"

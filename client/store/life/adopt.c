@@ -8,7 +8,6 @@
  *   (2) what the log had is given up: the file is what the user wants
  */
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 

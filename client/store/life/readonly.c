@@ -11,9 +11,7 @@
 #include "client/store/life/readonly.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/state.h"
 #include "client/store/life/explain.h"

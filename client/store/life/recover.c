@@ -9,8 +9,6 @@
 #include "client/store/life/recover.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "client/store/format/frames.h"
@@ -31,7 +29,6 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/shared/super.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 /* ---- the log ------------------------------------------------------------- */

@@ -10,9 +10,7 @@
 #include "client/store/life/registry.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/dir.h"
 #include "client/store/life/location.h"

@@ -15,7 +15,6 @@
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 struct removal {

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"

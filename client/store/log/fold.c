@@ -4,9 +4,6 @@
 #include "client/store/log/fold.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/frames.h"
 #include "client/store/format/state.h"

@@ -4,9 +4,6 @@
 #include "client/store/log/follow.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/frames.h"
 #include "client/store/log/logscan.h"
@@ -16,7 +13,6 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/shared/super.h"
-#include "core/alloc.h"
 
 static enum ramet_rc
 catch_up(struct ramet_session *session, struct ramet_err *err)

@@ -20,7 +20,6 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/shared/super.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 void

@@ -15,7 +15,6 @@
 #include "client/store/page/fetched.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"

@@ -4,7 +4,6 @@
 #include "client/store/session/barrier.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"

@@ -33,7 +33,6 @@
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
 #include "client/store/upkeep/checkpoint_due.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 #include "sqliteformat/dbheader.h"
 

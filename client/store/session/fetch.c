@@ -22,7 +22,6 @@
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
 #include "client/store/upkeep/maintenance.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 #define DELIVER_WAIT_MS 200u

@@ -8,7 +8,6 @@
 #include "client/store/session/pin.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/log/follow.h"

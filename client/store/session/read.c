@@ -9,8 +9,6 @@
 #include "client/store/session/read.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "client/snapshot.h"
@@ -24,7 +22,6 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 /* ---- fetching ------------------------------------------------------------ */

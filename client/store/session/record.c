@@ -12,7 +12,6 @@
 #include "client/store/session/record.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"

@@ -14,7 +14,6 @@
  *       somebody writes
  */
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 

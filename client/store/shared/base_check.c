@@ -12,7 +12,6 @@
 #include "client/store/shared/locks.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,8 +5,6 @@
 #include "client/store/shared/entries.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 
 #include "client/store/format/frames.h"
 #include "client/store/shared/index.h"

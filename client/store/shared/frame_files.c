@@ -18,7 +18,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/dir.h"
 #include "client/store/format/frames.h"

@@ -6,14 +6,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/exchange.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 #define POLL_FIRST_US 20u

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/state.h"
 #include "client/store/format/writeset.h"

@@ -19,7 +19,6 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"
-#include "core/alloc.h"
 
 /* ---- a page -------------------------------------------------------------- */
 

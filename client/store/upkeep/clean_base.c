@@ -4,7 +4,6 @@
 #include "client/store/upkeep/clean_base.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"

@@ -4,8 +4,6 @@
 #include "client/store/upkeep/clean_close.h"
 
 #include <assert.h>
-#include <fcntl.h>
-#include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"

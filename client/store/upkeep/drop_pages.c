@@ -33,7 +33,6 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "core/alloc.h"
 
 /* Page 1 stays, which all readers look at; a page that was cut off since, and
  * came back as zeros, is in no set. */

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"

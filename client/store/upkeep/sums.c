@@ -9,7 +9,6 @@
 #include "client/store/upkeep/sums.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"

@@ -4,14 +4,25 @@
 #include "client/remote/http_early.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/os.h"
 
 #define MOMENT_MS 2000u
 
-/* Its address tells a thread from others. */
-static _Thread_local char me;
+/* Tells the calling thread from all others of this process, also from those that
+ * ended: an address of its own it may have from one of them. */
+static uint64_t
+me(void)
+{
+    static _Atomic uint64_t last;
+    static _Thread_local uint64_t number;
+
+    if (number == 0)
+        number = atomic_fetch_add(&last, 1) + 1;
+    return number;
+}
 
 static uint64_t
 now_ms(void)
@@ -44,7 +55,7 @@ ramet_http_early_note(struct ramet_http_early *early, const char *prefix,
     assert(ramet_key_valid(key));
     ramet_mutex_lock(&early->mutex);
     entry = &early->entries[early->next++ % RAMET_HTTP_EARLY_MAX];
-    *entry = (struct ramet_http_early_entry){.who = &me,
+    *entry = (struct ramet_http_early_entry){.who = me(),
                                              .until_ms = now_ms() + MOMENT_MS};
     strcpy(entry->prefix, prefix);
     strcpy(entry->key, key);
@@ -58,7 +69,7 @@ ramet_http_early_forget(struct ramet_http_early *early)
 {
     ramet_mutex_lock(&early->mutex);
     for (unsigned i = 0; i < RAMET_HTTP_EARLY_MAX; i++)
-        if (early->entries[i].who == &me)
+        if (early->entries[i].who == me())
             early->entries[i].prefix[0] = '\0';
     ramet_mutex_unlock(&early->mutex);
 }
@@ -73,7 +84,7 @@ ramet_http_early_take(struct ramet_http_early *early, const char *prefix,
     for (unsigned i = 0; i < RAMET_HTTP_EARLY_MAX; i++) {
         struct ramet_http_early_entry *const entry = &early->entries[i];
 
-        if (entry->who != &me || entry->prefix[0] == '\0' ||
+        if (entry->who != me() || entry->prefix[0] == '\0' ||
             strcmp(entry->prefix, prefix) != 0)
             continue;
         is_told = now_ms() < entry->until_ms; /* invariant (1) */

@@ -20,7 +20,7 @@
 #define RAMET_HTTP_EARLY_MAX 4u
 
 struct ramet_http_early_entry {
-    const void *who;            /* a thread */
+    uint64_t who;               /* a thread's number */
     char prefix[RAMET_KEY_MAX]; /* "": free */
     char key[RAMET_KEY_MAX];
     struct ramet_hash hash;

@@ -66,15 +66,12 @@ enum ramet_rc
 ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
                    const char *what, struct ramet_err *err)
 {
-    struct ramet_hash hash;
-
     assert(body != NULL && extent->length_bytes > 0);
     if (extent->hash_algo != RAMET_HASH_XXH3_128)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: hash algorithm %u is of a later version", what,
                           extent->hash_algo);
-    hash = ramet_hash128(body, extent->length_bytes);
-    if (!ramet_hash_equal(&hash, &extent->hash))
+    if (!ramet_extent_matches(extent, body))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: wrong checksum of the %" PRIu32
                           " bytes at %" PRIu64,

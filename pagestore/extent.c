@@ -44,3 +44,15 @@ ramet_extent_equal(const struct ramet_extent *a, const struct ramet_extent *b)
            a->length_bytes == b->length_bytes && a->hash_algo == b->hash_algo &&
            ramet_hash_equal(&a->hash, &b->hash);
 }
+
+bool
+ramet_extent_matches(const struct ramet_extent *extent, const uint8_t *bytes)
+{
+    struct ramet_hash hash;
+
+    assert(bytes != NULL && extent->length_bytes > 0);
+    if (extent->hash_algo != RAMET_HASH_XXH3_128)
+        return true;
+    hash = ramet_hash128(bytes, extent->length_bytes);
+    return ramet_hash_equal(&hash, &extent->hash);
+}

@@ -42,5 +42,9 @@ bool ramet_extent_same_object(const struct ramet_extent *a,
 /* Are they the same piece of it, with the same hash? */
 bool
 ramet_extent_equal(const struct ramet_extent *a, const struct ramet_extent *b);
+/* Have its `length_bytes` bytes the hash that they must have? One of another algorithm,
+ * or of none, is not looked at. */
+bool
+ramet_extent_matches(const struct ramet_extent *extent, const uint8_t *bytes);
 
 #endif

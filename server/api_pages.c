@@ -123,17 +123,8 @@ ramet_api_pages(struct call *call)
 
 /* ---- in the event thread ---------------------------------------------------------- */
 
-/* Else the worker finds it, and says so. */
-static bool
-is_right(const struct ramet_extent *extent, const uint8_t *bytes)
-{
-    const struct ramet_hash hash = ramet_hash128(bytes, extent->length_bytes);
-
-    return extent->hash_algo != RAMET_HASH_XXH3_128 ||
-           ramet_hash_equal(&hash, &extent->hash);
-}
-
-/* Frames of a few pages, all placed and all in memory; else false. */
+/* Frames of a few pages, all placed, all in memory and all right; else false, and
+ * the worker finds what is wrong, and says so. */
 static bool
 append_now(struct call *call, const struct ramet_pages_request *request,
            struct ramet_buf *out)
@@ -175,7 +166,7 @@ append_now(struct call *call, const struct ramet_pages_request *request,
             if (room == NULL ||
                 !ramet_cache_try(server->cache, key, range.offset, room,
                                  frame.extent.length_bytes) ||
-                !is_right(&frame.extent, room))
+                !ramet_extent_matches(&frame.extent, room))
                 return false;
             last = frame.extent;
             sent++;

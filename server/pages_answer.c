@@ -29,7 +29,8 @@ struct range {
     struct ramet_object_range object;
     uint32_t length;
     bool ends_object;
-    bool has_hash; /* not metadata: that the history has read, and verified */
+    uint8_t
+        hash_algo; /* 0: metadata, which the history has read and verified */
     struct ramet_hash hash;
 };
 
@@ -218,7 +219,7 @@ range_of_extent(const struct ramet_extent *extent)
                    .lsn = extent->lsn,
                    .offset = extent->offset_bytes},
         .length = extent->length_bytes,
-        .has_hash = extent->hash_algo == RAMET_HASH_XXH3_128,
+        .hash_algo = extent->hash_algo,
         .hash = extent->hash,
     };
 }
@@ -340,15 +341,15 @@ room_of(const struct ramet_buf *out)
     return out->max - out->len;
 }
 
+/* A part can't be told by itself. */
 static bool
 is_right(const struct range *range, const uint8_t *bytes, size_t len)
 {
-    struct ramet_hash hash;
+    const struct ramet_extent extent = {.length_bytes = range->length,
+                                        .hash_algo = range->hash_algo,
+                                        .hash = range->hash};
 
-    if (!range->has_hash || len < range->length)
-        return true;
-    hash = ramet_hash128(bytes, len);
-    return ramet_hash_equal(&hash, &range->hash);
+    return len < range->length || ramet_extent_matches(&extent, bytes);
 }
 
 /* Part of a range. What a cache has wrong is read from the store: invariant (4). */

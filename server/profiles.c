@@ -7,23 +7,27 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
+#include "core/lru_table.h"
 #include "core/thread.h"
 
+#define BUCKETS 128u
+
 struct kept {
+    struct ramet_lru_link link; /* first */
     struct ramet_vid volume;
-    char name[RAMET_NAME_MAX + 1]; /* "": free */
+    char name[RAMET_NAME_MAX + 1];
     uint64_t read_ms;
-    uint64_t used;
-    uint8_t *object; /* NULL: there is none */
-    size_t len;
+    size_t len; /* 0: there is none */
+    uint8_t object[];
 };
 
 struct ramet_profiles {
     const struct ramet_os *os;
     struct ramet_mutex mutex; /* all that follows */
-    uint64_t clock;           /* of uses */
     uint64_t forgotten;       /* how often: invariant (3) */
-    struct kept kept[RAMET_PROFILES_MAX];
+    struct ramet_lru_link *buckets[BUCKETS];
+    struct ramet_lru_table table; /* each costs 1 */
 };
 
 struct ramet_profiles *
@@ -36,14 +40,21 @@ ramet_profiles_new(const struct ramet_os *os)
         return NULL;
     profiles->os = os;
     ramet_mutex_init(&profiles->mutex);
+    ramet_lru_table_init(&profiles->table, profiles->buckets, BUCKETS);
     return profiles;
 }
 
 static void
-drop(struct kept *kept)
+drop(struct ramet_profiles *profiles, struct kept *kept)
 {
-    ramet_free(kept->object);
-    *kept = (struct kept){.object = NULL};
+    ramet_lru_table_remove(&profiles->table, &kept->link);
+    ramet_free(kept);
+}
+
+static struct kept *
+oldest(const struct ramet_profiles *profiles)
+{
+    return (struct kept *)profiles->table.oldest;
 }
 
 void
@@ -51,8 +62,8 @@ ramet_profiles_free(struct ramet_profiles *profiles)
 {
     if (profiles == NULL)
         return;
-    for (size_t i = 0; i < RAMET_PROFILES_MAX; i++)
-        drop(&profiles->kept[i]);
+    while (oldest(profiles) != NULL)
+        drop(profiles, oldest(profiles));
     ramet_mutex_done(&profiles->mutex);
     ramet_free(profiles);
 }
@@ -63,32 +74,30 @@ now_ms(const struct ramet_profiles *profiles)
     return profiles->os->mono_ns(profiles->os->ctx) / 1000000u;
 }
 
+static uint64_t
+hash_of(const struct ramet_vid *volume, const char *name)
+{
+    return ramet_hash64_seeded(
+        name, strlen(name),
+        ramet_hash64(volume->id.bytes, sizeof(volume->id.bytes)));
+}
+
 /* NULL: it is not kept. Under the mutex. */
 static struct kept *
-find(struct ramet_profiles *profiles, const struct ramet_vid *volume,
+find(const struct ramet_profiles *profiles, const struct ramet_vid *volume,
      const char *name)
 {
-    assert(name[0] != '\0');
-    for (size_t i = 0; i < RAMET_PROFILES_MAX; i++) {
-        struct kept *const kept = &profiles->kept[i];
+    struct ramet_lru_link *link =
+        ramet_lru_table_first(&profiles->table, hash_of(volume, name));
+
+    for (; link != NULL; link = ramet_lru_table_next(link)) {
+        struct kept *const kept = (struct kept *)link;
 
         if (strcmp(kept->name, name) == 0 &&
             ramet_id_compare(&kept->volume.id, &volume->id) == 0)
             return kept;
     }
     return NULL;
-}
-
-/* Where the next is put: invariant (2). Under the mutex. */
-static struct kept *
-least_used(struct ramet_profiles *profiles)
-{
-    struct kept *least = &profiles->kept[0];
-
-    for (size_t i = 1; i < RAMET_PROFILES_MAX; i++)
-        if (profiles->kept[i].used < least->used)
-            least = &profiles->kept[i];
-    return least;
 }
 
 /* False: it is to be read; *out_forgotten as keep() wants it. */
@@ -104,10 +113,9 @@ take(struct ramet_profiles *profiles, const struct ramet_vid *volume,
     kept = find(profiles, volume, name);
     if (kept != NULL && now - kept->read_ms < RAMET_PROFILES_FRESH_MS) {
         assert(kept->len <= RAMET_PROFILE_OBJECT_MAX);
-        if (kept->len > 0)
-            memcpy(out, kept->object, kept->len);
+        memcpy(out, kept->object, kept->len);
         *out_len = kept->len;
-        kept->used = ++profiles->clock;
+        ramet_lru_table_use(&profiles->table, &kept->link);
         found = true;
     }
     *out_forgotten = profiles->forgotten;
@@ -121,30 +129,28 @@ keep(struct ramet_profiles *profiles, const struct ramet_vid *volume,
      const char *name, const uint8_t *object, size_t len, uint64_t read_ms,
      uint64_t forgotten)
 {
-    uint8_t *const copy = len > 0 ? ramet_alloc(len) : NULL;
-    struct kept *kept;
+    struct kept *const kept = ramet_alloc(sizeof(*kept) + len);
+    struct kept *before;
 
     assert(len <= RAMET_PROFILE_OBJECT_MAX);
-    if (len > 0 && copy == NULL)
+    if (kept == NULL)
         return;
-    if (len > 0)
-        memcpy(copy, object, len);
+    *kept = (struct kept){.volume = *volume, .read_ms = read_ms, .len = len};
+    memcpy(kept->name, name, strlen(name) + 1);
+    memcpy(kept->object, object, len);
     ramet_mutex_lock(&profiles->mutex);
     if (profiles->forgotten != forgotten) { /* invariant (3) */
         ramet_mutex_unlock(&profiles->mutex);
-        ramet_free(copy);
+        ramet_free(kept);
         return;
     }
-    kept = find(profiles, volume, name);
-    if (kept == NULL)
-        kept = least_used(profiles);
-    drop(kept);
-    *kept = (struct kept){.volume = *volume,
-                          .read_ms = read_ms,
-                          .used = ++profiles->clock,
-                          .object = copy,
-                          .len = len};
-    memcpy(kept->name, name, strlen(name) + 1);
+    before = find(profiles, volume, name);
+    if (before == NULL && profiles->table.bytes == RAMET_PROFILES_MAX)
+        before = oldest(profiles); /* invariant (2) */
+    if (before != NULL)
+        drop(profiles, before);
+    ramet_lru_table_add(&profiles->table, &kept->link, hash_of(volume, name),
+                        1);
     ramet_mutex_unlock(&profiles->mutex);
 }
 
@@ -176,7 +182,7 @@ ramet_profiles_forget(struct ramet_profiles *profiles,
     ramet_mutex_lock(&profiles->mutex);
     kept = find(profiles, volume, name);
     if (kept != NULL)
-        drop(kept);
+        drop(profiles, kept);
     profiles->forgotten++;
     ramet_mutex_unlock(&profiles->mutex);
 }

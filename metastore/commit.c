@@ -276,3 +276,10 @@ ramet_commit_flaw(const struct ramet_commit_object *c)
         flaw = role_flaw(c);
     return flaw != NULL ? flaw : map_flaw(c);
 }
+
+enum ramet_rc
+ramet_commit_damaged(uint64_t lsn, const char *what, struct ramet_err *err)
+{
+    assert(what != NULL);
+    return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 ": %s", lsn, what);
+}

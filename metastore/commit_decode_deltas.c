@@ -19,13 +19,6 @@
 #define BLOCK_BYTES_MIN 18u
 #define NAME_BYTES_MIN 2u
 
-enum ramet_rc
-ramet_commit_damaged(uint64_t lsn, const char *what, struct ramet_err *err)
-{
-    assert(what != NULL);
-    return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 ": %s", lsn, what);
-}
-
 /* Where the blocks begin, and how many there are. */
 static bool
 decode_deltas_place(struct ramet_reader *in,

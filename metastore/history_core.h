@@ -1,13 +1,13 @@
 /*
  * history_core.h - one volume's history as this process knows it.
- * 
+ *
  * The object that all files of the history work on, and nothing else: each of
  * them has a header of its own.
- * 
+ *
  *   head_cache.[ch]   heads of commits, through the cache
  *   node_cache.[ch]   map nodes, in bulk, through the cache
  *   table.[ch]        frame tables of segments, chunk by chunk
- *   overlay.[ch]        the heads past the map that an LSN refers to
+ *   overlay.[ch]      the heads past the map that an LSN refers to
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs
  *   map.h             making and finding page maps: mapplan.c, mapbuild.c,

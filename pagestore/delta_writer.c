@@ -38,9 +38,8 @@ struct ramet_delta_writer {
     ZSTD_CCtx *scale;    /* to see what deltas and images take */
     const uint8_t *dict; /* of images; NULL: none */
     size_t dict_len;
-    const ZSTD_CDict
-        *cdict;        /* made of it where an image is first asked about */
-    void *cdict_block; /* which it lives in */
+    const ZSTD_CDict *cdict; /* made of it for the first image asked about */
+    void *cdict_block;       /* which it lives in */
     struct ramet_delta_maker *maker;
     uint8_t *made;        /* a page */
     uint8_t *image;       /* ZSTD_compressBound() of two pages */

@@ -29,8 +29,8 @@ struct range {
     struct ramet_object_range object;
     uint32_t length;
     bool ends_object;
-    uint8_t
-        hash_algo; /* 0: metadata, which the history has read and verified */
+    /* 0: metadata, which the history has read and verified. */
+    uint8_t hash_algo;
     struct ramet_hash hash;
 };
 

@@ -150,6 +150,19 @@ ramet_history_find_end(struct ramet_history *history, uint64_t *out_end,
     return RAMET_OK;
 }
 
+/* Commit `lsn`, which was there, is not: there is an end above it, or the store went
+ * back in time. */
+static enum ramet_rc
+tell_gone(struct ramet_history *history, uint64_t lsn, struct ramet_err *err)
+{
+    uint64_t end;
+
+    assert(lsn >= 1);
+    if (ramet_history_find_end(history, &end, NULL) == RAMET_OK && end > lsn)
+        return ramet_history_was_deleted(history, err);
+    return ramet_history_went_back(history, lsn, err);
+}
+
 enum ramet_rc
 ramet_history_find_newest(struct ramet_history *history, uint64_t known,
                           uint64_t *out_lsn, struct ramet_hash *out_told,
@@ -183,7 +196,7 @@ check_line(struct ramet_history *history, uint64_t seen,
              ? ramet_history_load_head(history, seen + 1, false, &entry, err)
              : ramet_history_load_unseen(history, seen + 1, &entry, err);
     if (rc == RAMET_ENOTFOUND)
-        return ramet_history_went_back(history, seen, err);
+        return tell_gone(history, seen, err);
     if (rc != RAMET_OK)
         return rc;
     matches = ramet_hash_equal(&ramet_loaded_head(entry)->commit.predecessor,
@@ -209,8 +222,9 @@ check_still_there(struct ramet_history *history, uint64_t seen,
         return RAMET_OK;
     if (ramet_hash_equal(told, &nothing))
         rc = ramet_history_peek_hash(history, seen, &hash, err);
-    if (rc == RAMET_ENOTFOUND ||
-        (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash)))
+    if (rc == RAMET_ENOTFOUND)
+        return tell_gone(history, seen, err);
+    if (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash))
         return ramet_history_went_back(history, seen, err);
     return rc;
 }
@@ -227,8 +241,9 @@ prove(struct ramet_history *history, uint64_t seen,
     if (ramet_history_is_proven(history))
         return RAMET_OK;
     rc = ramet_history_peek_hash(history, seen, &hash, err);
-    if (rc == RAMET_ENOTFOUND ||
-        (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash)))
+    if (rc == RAMET_ENOTFOUND)
+        return tell_gone(history, seen, err);
+    if (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash))
         return ramet_history_went_back(history, seen, err);
     if (rc == RAMET_OK)
         ramet_history_proven(history);
@@ -277,7 +292,7 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
              ? ramet_history_load_unseen(history, newest, &entry, err)
              : ramet_history_load_head(history, newest, false, &entry, err);
     if (rc == RAMET_ENOTFOUND) /* it was there just now */
-        return ramet_history_went_back(history, newest, err);
+        return tell_gone(history, newest, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END) {

@@ -57,7 +57,8 @@ class Mutant:
         return found.group(1)
 
     def patch(self, *options, tree=COPY):
-        """Apply it to the copy, or with --reverse take it out again."""
+        """Apply it to the copy, or with --reverse take it out again. With --forward
+        one that seems to be there already does not apply."""
         done = subprocess.run(
             ["patch", "-p1", "--fuzz=3", "--no-backup-if-mismatch",
              "--reject-file=-", "--batch", *options, "-d", tree, "-i",
@@ -223,7 +224,7 @@ def check_base(mutants, results):
 def check(mutants):
     wrong = 0
     for mutant in mutants:
-        applies, why = mutant.patch("--dry-run", tree=ROOT)
+        applies, why = mutant.patch("--forward", "--dry-run", tree=ROOT)
         if not applies:
             print("%s does not apply any more:\n%s" % (mutant.name, why))
             wrong += 1
@@ -242,7 +243,7 @@ def try_mutant(mutant, options):
     result = results.of(mutant.name, mutant.digest)
     if result is None or options["again"]:
         began = time.monotonic()
-        applied, why = mutant.patch()
+        applied, why = mutant.patch("--forward")
         if not applied:
             sys.exit("mutants: %s does not apply any more:\n%s" % (mutant.name, why))
         try:

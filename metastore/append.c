@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "metastore/gone.h"
 #include "metastore/head_cache.h"
 
 /* Somebody behind the store sees to it that nothing is put into a volume that was
@@ -54,15 +55,16 @@ check_base(struct ramet_history *history,
         return check_first(history, err);
     rc = ramet_history_load_slot(history, &base, false, &entry, err);
     if (rc == RAMET_ENOTFOUND)
-        return ramet_history_went_back(history, commit->lsn - 1, err);
+        return ramet_history_is_gone(history, base.lsn, err);
     if (rc != RAMET_OK)
         return rc;
     matches = ramet_hash_equal(&ramet_loaded_head(entry)->hash, &base.hash);
     ended = ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END;
     ramet_history_release(history, entry);
-    if (!matches)
-        return ramet_history_went_back(history, commit->lsn - 1, err);
-    return ended ? ramet_history_was_deleted(history, err) : RAMET_OK;
+    if (ended)
+        return ramet_history_was_deleted(history, err);
+    return matches ? RAMET_OK
+                   : ramet_history_is_another(history, base.lsn, err);
 }
 
 /* Somebody holds the slot: it may be an earlier try of ours. */

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "core/alloc.h"
+#include "metastore/gone.h"
 
 #define READ_STEP_BYTES (1u << 20)
 
@@ -371,28 +372,6 @@ ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
     ramet_free(b);
 }
 
-static enum ramet_rc
-went_another_way(const struct ramet_history *history,
-                 const struct ramet_point *point, bool is_there,
-                 struct ramet_err *err)
-{
-    char vid[RAMET_ID_TEXT_SIZE];
-
-    assert(point->lsn >= 1);
-    ramet_id_format(&history->volume.id, vid);
-    if (!is_there)
-        return RAMET_FAIL(err, RAMET_EWENTBACK,
-                          "%s: volume %s went back in time: commit %" PRIu64
-                          " is not there any more (was the store restored from "
-                          "a backup?)",
-                          history->store->name, vid, point->lsn);
-    return RAMET_FAIL(err, RAMET_EWENTBACK,
-                      "%s: volume %s went another way: its commit %" PRIu64
-                      " is not the one that this stands on (was the store "
-                      "restored from a backup, and written since?)",
-                      history->store->name, vid, point->lsn);
-}
-
 enum ramet_rc
 ramet_history_load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
@@ -485,12 +464,12 @@ ramet_history_load_point(struct ramet_history *history,
 
     assert(point->lsn >= 1);
     if (rc == RAMET_ENOTFOUND)
-        return went_another_way(history, point, false, err);
+        return ramet_history_is_gone(history, point->lsn, err);
     if (rc != RAMET_OK)
         return rc;
     if (!ramet_hash_equal(&ramet_loaded_head(entry)->hash, &point->hash)) {
         ramet_history_release(history, entry);
-        return went_another_way(history, point, true, err);
+        return ramet_history_is_another(history, point->lsn, err);
     }
     ramet_history_saw(history, point->lsn, &point->hash);
     *out_entry = entry;
@@ -513,9 +492,9 @@ ramet_history_blame(struct ramet_history *history,
     ramet_objstore_refresh(history->store, key);
     peeked = ramet_history_peek_hash(history, point->lsn, &hash, NULL);
     if (peeked == RAMET_ENOTFOUND)
-        return went_another_way(history, point, false, err);
+        return ramet_history_is_gone(history, point->lsn, err);
     if (peeked == RAMET_OK && !ramet_hash_equal(&hash, &point->hash))
-        return went_another_way(history, point, true, err);
+        return ramet_history_is_another(history, point->lsn, err);
     return rc;
 }
 

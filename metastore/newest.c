@@ -12,33 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "metastore/gone.h"
 #include "metastore/head_cache.h"
-
-enum ramet_rc
-ramet_history_went_back(const struct ramet_history *history, uint64_t lsn,
-                        struct ramet_err *err)
-{
-    char vid[RAMET_ID_TEXT_SIZE];
-
-    assert(lsn >= 1);
-    ramet_id_format(&history->volume.id, vid);
-    return RAMET_FAIL(err, RAMET_EWENTBACK,
-                      "%s: volume %s went back in time: commit %" PRIu64
-                      " was there and is gone or another (was the store "
-                      "restored from a backup?)",
-                      history->store->name, vid, lsn);
-}
-
-enum ramet_rc
-ramet_history_was_deleted(const struct ramet_history *history,
-                          struct ramet_err *err)
-{
-    char vid[RAMET_ID_TEXT_SIZE];
-
-    ramet_id_format(&history->volume.id, vid);
-    return RAMET_FAIL(err, RAMET_EWENTBACK, "%s: volume %s was deleted",
-                      history->store->name, vid);
-}
 
 enum ramet_rc
 ramet_history_has(struct ramet_history *history, uint64_t lsn, bool *out_has,
@@ -150,19 +125,6 @@ ramet_history_find_end(struct ramet_history *history, uint64_t *out_end,
     return RAMET_OK;
 }
 
-/* Commit `lsn`, which was there, is not: there is an end above it, or the store went
- * back in time. */
-static enum ramet_rc
-tell_gone(struct ramet_history *history, uint64_t lsn, struct ramet_err *err)
-{
-    uint64_t end;
-
-    assert(lsn >= 1);
-    if (ramet_history_find_end(history, &end, NULL) == RAMET_OK && end > lsn)
-        return ramet_history_was_deleted(history, err);
-    return ramet_history_went_back(history, lsn, err);
-}
-
 enum ramet_rc
 ramet_history_find_newest(struct ramet_history *history, uint64_t known,
                           uint64_t *out_lsn, struct ramet_hash *out_told,
@@ -196,13 +158,29 @@ check_line(struct ramet_history *history, uint64_t seen,
              ? ramet_history_load_head(history, seen + 1, false, &entry, err)
              : ramet_history_load_unseen(history, seen + 1, &entry, err);
     if (rc == RAMET_ENOTFOUND)
-        return tell_gone(history, seen, err);
+        return ramet_history_is_gone(history, seen, err);
     if (rc != RAMET_OK)
         return rc;
     matches = ramet_hash_equal(&ramet_loaded_head(entry)->commit.predecessor,
                                seen_hash);
     ramet_history_release(history, entry);
-    return matches ? RAMET_OK : ramet_history_went_back(history, seen, err);
+    return matches ? RAMET_OK : ramet_history_is_another(history, seen, err);
+}
+
+/* Has the store the commit that was seen? A request. */
+static enum ramet_rc
+look_again(struct ramet_history *history, uint64_t seen,
+           const struct ramet_hash *seen_hash, struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    enum ramet_rc rc = ramet_history_peek_hash(history, seen, &hash, err);
+
+    assert(seen >= 1);
+    if (rc == RAMET_ENOTFOUND)
+        return ramet_history_is_gone(history, seen, err);
+    if (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash))
+        return ramet_history_is_another(history, seen, err);
+    return rc;
 }
 
 /* Nothing seems new after `seen`: is it still what it was? No request where a
@@ -213,20 +191,15 @@ check_still_there(struct ramet_history *history, uint64_t seen,
                   const struct ramet_hash *told, struct ramet_err *err)
 {
     static const struct ramet_hash nothing;
-    struct ramet_hash hash = *told;
-    enum ramet_rc rc = RAMET_OK;
 
     assert(seen >= 1);
-    if (ramet_hash_equal(told, &nothing) &&
-        (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0)
-        return RAMET_OK;
-    if (ramet_hash_equal(told, &nothing))
-        rc = ramet_history_peek_hash(history, seen, &hash, err);
-    if (rc == RAMET_ENOTFOUND)
-        return tell_gone(history, seen, err);
-    if (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash))
-        return ramet_history_went_back(history, seen, err);
-    return rc;
+    if (!ramet_hash_equal(told, &nothing))
+        return ramet_hash_equal(told, seen_hash)
+                   ? RAMET_OK
+                   : ramet_history_is_another(history, seen, err);
+    return (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0
+               ? RAMET_OK
+               : look_again(history, seen, seen_hash, err);
 }
 
 /* What was seen of a store that is paid is looked at once a minute: paid.c. */
@@ -234,17 +207,12 @@ static enum ramet_rc
 prove(struct ramet_history *history, uint64_t seen,
       const struct ramet_hash *seen_hash, struct ramet_err *err)
 {
-    struct ramet_hash hash;
     enum ramet_rc rc;
 
-    assert(seen >= 1 && (history->store->traits & RAMET_STORE_IS_PAID) != 0);
+    assert((history->store->traits & RAMET_STORE_IS_PAID) != 0);
     if (ramet_history_is_proven(history))
         return RAMET_OK;
-    rc = ramet_history_peek_hash(history, seen, &hash, err);
-    if (rc == RAMET_ENOTFOUND)
-        return tell_gone(history, seen, err);
-    if (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash))
-        return ramet_history_went_back(history, seen, err);
+    rc = look_again(history, seen, seen_hash, err);
     if (rc == RAMET_OK)
         ramet_history_proven(history);
     return rc;
@@ -276,7 +244,7 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     if (rc != RAMET_OK)
         return rc;
     if (newest < seen)
-        return ramet_history_went_back(history, seen, err);
+        return ramet_history_is_gone(history, seen, err);
     if (newest == 0) {
         memset(out_head, 0, sizeof(*out_head));
         return RAMET_OK;
@@ -292,7 +260,7 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
              ? ramet_history_load_unseen(history, newest, &entry, err)
              : ramet_history_load_head(history, newest, false, &entry, err);
     if (rc == RAMET_ENOTFOUND) /* it was there just now */
-        return tell_gone(history, newest, err);
+        return ramet_history_is_gone(history, newest, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END) {

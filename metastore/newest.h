@@ -8,12 +8,6 @@
 
 #include "metastore/history_core.h"
 
-/* RAMET_EWENTBACK, in words: commit `lsn` is gone or another. */
-enum ramet_rc ramet_history_went_back(const struct ramet_history *history,
-                                      uint64_t lsn, struct ramet_err *err);
-/* The same: an end stands where the line ended. */
-enum ramet_rc ramet_history_was_deleted(const struct ramet_history *history,
-                                        struct ramet_err *err);
 /* Is there a commit `lsn`? A request. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_has(struct ramet_history *history, uint64_t lsn, bool *out_has,

@@ -5,9 +5,10 @@ A commits, B reads, each a process with a replica of its own, through a server o
 this machine: from the return of A's COMMIT to B's first read of it, with
 push_interval_ms=0 and with the default, against what one sync of the disk takes
 in the same run. What a follower spends on each commit of a fast writer, in CPU and
-in bytes against what was stored. 2,000 subscribers of one server: until all are
-told, memory of the server for each, its CPU while nothing happens. Nothing here
-asserts.
+in bytes against what was stored; how it keeps up with a line of small commits that
+comes at a thousand a second, and as fast as the server takes it. 2,000 subscribers
+of one server: until all are told, memory of the server for each, its CPU while nothing
+happens. Nothing here asserts.
 """
 import argparse
 import json
@@ -25,6 +26,7 @@ import uuid
 
 import common
 import server as serving
+from parts import replay
 
 TESTS = os.path.join(common.BUILD, "tests")
 SERVE = os.path.join(TESTS, "ramet_serve")
@@ -70,11 +72,31 @@ def read_until(path, url, last):
     db.close()
 
 
+def hold_all(path, url, last):
+    """A follower that nobody asks anything: when it had all, and what that took."""
+    db = connect(path, remote=url)
+    db.execute("SELECT ramet_hydrate()").fetchone()
+    ask = "SELECT durable_lsn, requests, cached_pages FROM ramet_status"
+    _, requests, held = db.execute(ask).fetchone()
+    cpu = time.process_time()
+    print("ready", flush=True)
+    lsn = 0
+    while lsn < last:
+        time.sleep(0.01)
+        lsn = db.execute(ask).fetchone()[0]
+    done = time.monotonic()
+    cpu = time.process_time() - cpu
+    _, requests_now, held_now = db.execute(ask).fetchone()
+    print(json.dumps({"done": done, "requests": requests_now - requests,
+                      "cpu": cpu, "lost": held - held_now}), flush=True)
+    db.close()
+
+
 class Reader:
-    def __init__(self, work, url, last):
+    def __init__(self, work, url, last, role="--reader"):
         path = os.path.join(work, "b-%s.db" % uuid.uuid4().hex[:8])
         self.process = subprocess.Popen(
-            [common.PYTHON, __file__, "--reader", path, url, str(last)],
+            [common.PYTHON, __file__, role, path, url, str(last)],
             stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == "ready\n"
 
@@ -87,9 +109,10 @@ class Reader:
 # ---- the runs --------------------------------------------------------------------
 
 class Server:
-    def __init__(self, work, **options):
-        command = [SERVE, "--listen", "127.0.0.1:0", "--data",
-                   os.path.join(work, "store"), "--access-log", "off"]
+    def __init__(self, work, name="store", **options):
+        self.data = os.path.join(work, name)
+        command = [SERVE, "--listen", "127.0.0.1:0", "--data", self.data,
+                   "--access-log", "off"]
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), str(value)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -187,6 +210,36 @@ def follow(work, server, count):
                   "ramet_sent_bytes_total") - sent) / count))
 
 
+def keep_up(work, count):
+    """A line of small commits, at a thousand a second and as fast as it goes."""
+    line = replay.Line(work, lambda name: Server(work, "store-" + name),
+                       lambda url: make_writer(work, url, sync="manual"), count)
+    stored = sum(len(commit) for commit in line.commits)
+    for rate in 1000, None:
+        name = "store-%s" % (rate or "fast")
+        line.copy(os.path.join(work, name))
+        server = Server(work, name)
+        link = replay.Counted(work, server.port)
+        try:
+            b = Reader(work, link.url + "line", line.last, "--holder")
+            came, used = link.came(), server.cpu()
+            began = time.monotonic()
+            sent = line.send(server.port, rate)
+            got = b.result()
+            came, used = link.came() - came, server.cpu() - used
+        finally:
+            link.close()
+            server.close()
+        print("%-28s %d sent at %.0f a second; the follower had all %.0f ms after the "
+              "last: %d requests, %d bytes a commit for %d stored (%.2f), %.2f ms of "
+              "CPU a commit (the server's %.2f), %d pages lost" % (
+                  "a line of small commits", count, count / sent,
+                  1e3 * (got["done"] - began - sent), got["requests"],
+                  came / count, stored / count, came / stored,
+                  1e3 * got["cpu"] / count, 1e3 * used / count, got["lost"]),
+              flush=True)
+
+
 def watch_request(vid):
     body = b"\1\0\1" + uuid.UUID(vid).bytes + b"\0"
     return (b"POST /v1/news HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" %
@@ -242,30 +295,44 @@ def subscribers(work, server, count, idle):
     a.close()
 
 
+def all_commits(work, server, count):
+    disk = syncs(work)
+    at_once, _ = commit_to_read(work, server, count, 0.05, push_interval_ms=0)
+    by_default, _ = commit_to_read(work, server, count // 4, 0.4)
+    disk += syncs(work)
+    tell("push_interval_ms=0", at_once, disk)
+    tell("by default (50)", by_default, disk)
+    follow(work, server, count * 3)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reader", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--holder", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=("commits", "line", "subscribers"))
     parser.add_argument("--commits", type=int, default=200)
+    parser.add_argument("--line", type=int, default=5000,
+                        help="small commits that a follower is told of")
     parser.add_argument("--subscribers", type=int, default=2000)
     parser.add_argument("--idle", type=float, default=5)
     args = parser.parse_args()
     if args.reader:
         read_until(args.reader[0], args.reader[1], int(args.reader[2]))
         return
-    common.need(SERVE, common.EXTENSION)
+    if args.holder:
+        hold_all(args.holder[0], args.holder[1], int(args.holder[2]))
+        return
+    common.need(SERVE, common.EXTENSION, replay.PROXY)
     print(common.load_average())
     with common.Workspace() as work:
+        if args.only in (None, "line"):
+            keep_up(work, args.line)
         server = Server(work, max_connections=20000)
         try:
-            disk = syncs(work)
-            at_once, _ = commit_to_read(work, server, args.commits, 0.05,
-                                        push_interval_ms=0)
-            by_default, _ = commit_to_read(work, server, args.commits // 4, 0.4)
-            disk += syncs(work)
-            tell("push_interval_ms=0", at_once, disk)
-            tell("by default (50)", by_default, disk)
-            follow(work, server, args.commits * 3)
-            subscribers(work, server, args.subscribers, args.idle)
+            if args.only in (None, "commits"):
+                all_commits(work, server, args.commits)
+            if args.only in (None, "subscribers"):
+                subscribers(work, server, args.subscribers, args.idle)
         finally:
             server.close()
     print(common.load_average())

@@ -1,11 +1,12 @@
 """Replicas that follow a server's volume: what it costs, and what they see. They
 live in processes of their own, as they would on machines of their own.
 
-usage: following.py SERVE   (RAMET_SO: the extension)
+usage: following.py SERVE   (RAMET_SO: the extension; RAMET_DELAYPROXY: bench's)
 """
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -72,6 +73,33 @@ class Replica:
             self.process.wait(60)
         self.process.stdout.close()
         self.dir.cleanup()
+
+
+class Counted:
+    """What comes to who goes to `url` instead of the server is counted."""
+
+    def __init__(self, test, port):
+        folder = tempfile.TemporaryDirectory()
+        self.stats = os.path.join(folder.name, "stats")
+        self.process = subprocess.Popen(
+            [os.environ["RAMET_DELAYPROXY"], "0", str(port), "0", "0",
+             self.stats], stdout=subprocess.PIPE, text=True)
+        self.url = "http://127.0.0.1:%s/app" % (
+            self.process.stdout.readline().split()[1])
+        test.addCleanup(folder.cleanup)
+        test.addCleanup(self.close)
+
+    def close(self):
+        self.process.terminate()
+        self.process.communicate()
+
+    def came(self):
+        if os.path.exists(self.stats):
+            os.remove(self.stats)
+        self.process.send_signal(signal.SIGUSR1)
+        assert wait_for(lambda: os.path.exists(self.stats))
+        with open(self.stats, encoding="ascii") as file:
+            return json.load(file)["down"]
 
 
 class Following(unittest.TestCase):
@@ -189,6 +217,38 @@ class Following(unittest.TestCase):
         self.sees(b, "new 199", 199 * 577 % 3000 + 1)
         self.assertEqual(b.status("requests"), requests)
         self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+
+    def stored(self):
+        return sum(os.path.getsize(os.path.join(folder, name))
+                   for folder, _, names in os.walk(self.server.data)
+                   for name in names if os.path.basename(folder) == "commits")
+
+    def test_a_follower_receives_what_was_stored_and_asks_for_nothing(self):
+        a = self.writer(rows=3000, sync="manual")
+        link = Counted(self, self.server.port)
+        b = Replica(self, link.url)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        b("SELECT ramet_hydrate()")
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") == 1))
+        a("UPDATE t SET v = 'first' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "first")
+        requests, held = b.status("requests"), b.status("cached_pages")
+        came, stored = link.came(), self.stored()
+        for i in range(300):
+            a("UPDATE t SET v = ? WHERE id = ?", "new %d" % i,
+              i * 577 % 3000 + 1)
+            a("SELECT ramet_push()")
+            if i % 20 == 0:  # so many as a machine that is busy keeps up with
+                self.has(b, a, held)
+        self.has(b, a, held)
+        came, stored = link.came() - came, self.stored() - stored
+        self.assertEqual(b.status("requests"), requests)
+        self.assertLess(came, 1.3 * stored, (came, stored))
+        self.assertGreater(came, stored)
+        self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+        self.assertEqual(b.status("requests"), requests)
 
     def test_pages_that_are_not_here_cost_a_pull_no_request(self):
         a = self.writer(rows=20000, sync="manual")

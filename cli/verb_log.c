@@ -40,9 +40,10 @@ show_commit(struct log_view *view, const struct ramet_commit_object *commit)
 {
     const uint64_t changed = ramet_commit_changed_pages(commit);
     char time[32], writer[RAMET_ID_TEXT_SIZE], id[RAMET_ID_TEXT_SIZE];
-    const uint64_t deltas = ramet_pageset_count(&commit->deltas.pages);
+    const struct ramet_delta_counts deltas = ramet_commit_delta_counts(commit);
     char pages[CLI_TEXT_SIZE], size[CLI_TEXT_SIZE], bytes[CLI_TEXT_SIZE];
-    char delta_bytes[CLI_TEXT_SIZE], as_deltas[2 * CLI_TEXT_SIZE] = "";
+    char delta_bytes[CLI_TEXT_SIZE], saved[CLI_TEXT_SIZE];
+    char as_deltas[4 * CLI_TEXT_SIZE] = "";
 
     ramet_time_format(commit->time_ms, time);
     ramet_id_format(&commit->writer.id, writer);
@@ -51,24 +52,26 @@ show_commit(struct log_view *view, const struct ramet_commit_object *commit)
         cli_json_array_add(
             &view->array,
             json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, "
-                      "s:I, s:b, s:I}",
+                      "s:I, s:b, s:I, s:I}",
                       "lsn", (json_int_t)commit->lsn, "time", time, "id", id,
                       "writer", writer, "changed_pages", (json_int_t)changed,
-                      "delta_pages", (json_int_t)deltas, "floor",
+                      "delta_pages", (json_int_t)deltas.pages, "floor",
                       (json_int_t)commit->floor, "page_count",
                       (json_int_t)commit->page_count, "page_size",
                       (json_int_t)commit->page_size, "byte_length",
                       (json_int_t)commit->byte_length, "stored_bytes",
                       (json_int_t)ramet_commit_stored_bytes(commit), "fence",
                       commit->role == RAMET_COMMIT_FENCE, "delta_bytes",
-                      (json_int_t)ramet_commit_delta_bytes(commit)));
+                      (json_int_t)deltas.bytes, "delta_saved_bytes",
+                      (json_int_t)deltas.saved_bytes));
         return;
     }
-    if (deltas > 0)
-        snprintf(as_deltas, sizeof(as_deltas), "; %s as %s, %s",
-                 cli_count(pages, deltas),
-                 cli_plural(deltas, "a delta", "deltas"),
-                 cli_bytes(delta_bytes, ramet_commit_delta_bytes(commit)));
+    if (deltas.pages > 0)
+        snprintf(as_deltas, sizeof(as_deltas), "; %s as %s, %s, %s saved",
+                 cli_count(pages, deltas.pages),
+                 cli_plural(deltas.pages, "a delta", "deltas"),
+                 cli_bytes(delta_bytes, deltas.bytes),
+                 cli_bytes(saved, deltas.saved_bytes));
     printf("%8" PRIu64 "  %s  %9s %s changed (%s stored%s), %s%s\n",
            commit->lsn, time, cli_count(pages, changed),
            cli_plural(changed, "page ", "pages"),

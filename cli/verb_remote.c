@@ -7,6 +7,7 @@
 
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/stop.h"
 #include "cli/target.h"
 #include "metastore/mapshape.h"
@@ -183,7 +184,7 @@ kind_name(enum ramet_volume_kind kind)
 /* How the commit is found again, and what deltas it has. */
 struct shape {
     struct ramet_map_shape map;
-    uint64_t delta_pages, delta_bytes; /* of the last content commit */
+    struct ramet_delta_counts deltas; /* of the last content commit */
 };
 
 static enum ramet_rc
@@ -202,8 +203,7 @@ look_at_shape(struct cli_volume *volume, const struct ramet_head *head,
     rc = ramet_history_commit(volume->history, head->content.lsn, &commit, err);
     if (rc != RAMET_OK)
         return rc;
-    out->delta_pages = ramet_pageset_count(&commit.deltas.pages);
-    out->delta_bytes = ramet_commit_delta_bytes(&commit);
+    out->deltas = ramet_commit_delta_counts(&commit);
     ramet_commit_done(&commit);
     return RAMET_OK;
 }
@@ -227,12 +227,14 @@ info_json(const struct cli_volume *volume, const struct ramet_head *head,
         "content_lsn", (json_int_t)head->content.lsn);
     if (json != NULL)
         json_object_update_new(
-            json, json_pack("{s:I, s:I, s:I, s:I, s:I}", "map_rollups",
-                            (json_int_t)shape->map.rollups, "map_rollup_bytes",
-                            (json_int_t)shape->map.rollup_bytes, "map_tree_lsn",
-                            (json_int_t)shape->map.tree_lsn, "delta_pages",
-                            (json_int_t)shape->delta_pages, "delta_bytes",
-                            (json_int_t)shape->delta_bytes));
+            json,
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "map_rollups",
+                      (json_int_t)shape->map.rollups, "map_rollup_bytes",
+                      (json_int_t)shape->map.rollup_bytes, "map_tree_lsn",
+                      (json_int_t)shape->map.tree_lsn, "delta_pages",
+                      (json_int_t)shape->deltas.pages, "delta_bytes",
+                      (json_int_t)shape->deltas.bytes, "delta_saved_bytes",
+                      (json_int_t)shape->deltas.saved_bytes));
     if (json != NULL && sum != NULL) {
         json_object_set_new(json, "objects",
                             json_integer((json_int_t)sum->count));
@@ -243,10 +245,10 @@ info_json(const struct cli_volume *volume, const struct ramet_head *head,
 }
 
 static void
-print_shape(const struct ramet_head *head, const struct shape *shape)
+print_shape(const struct shape *shape)
 {
     const struct ramet_map_shape *const map = &shape->map;
-    char a[CLI_TEXT_SIZE], b[CLI_TEXT_SIZE], c[CLI_TEXT_SIZE];
+    char a[CLI_TEXT_SIZE], b[CLI_TEXT_SIZE];
 
     if (map->lsn > 0)
         printf("map       of LSN %" PRIu64, map->lsn);
@@ -256,11 +258,8 @@ print_shape(const struct ramet_head *head, const struct shape *shape)
                cli_bytes(b, map->rollup_bytes), map->tree_lsn);
     if (map->lsn > 0)
         putchar('\n');
-    if (shape->delta_pages > 0)
-        printf("deltas    %s of LSN %" PRIu64 ", %s for %s of pages\n",
-               cli_count(a, shape->delta_pages), head->content.lsn,
-               cli_bytes(b, shape->delta_bytes),
-               cli_bytes(c, shape->delta_pages * head->page_size));
+    if (shape->deltas.pages > 0)
+        cli_print_deltas(&shape->deltas);
 }
 
 static void
@@ -281,7 +280,7 @@ print_info(const struct cli_volume *volume, const struct ramet_head *head,
     printf("length    %s: %s pages of %" PRIu32 " bytes\n",
            cli_bytes(a, head->byte_length), cli_count(b, head->page_count),
            head->page_size);
-    print_shape(head, shape);
+    print_shape(shape);
     if (head->floor > 1)
         printf("kept      from LSN %" PRIu64 " on\n", head->floor);
     if (sum != NULL)
@@ -301,7 +300,7 @@ run_info(const struct cli_args *args)
     struct cli_volume volume = {0};
     struct object_sum sum = {0};
     struct ramet_head head = {0};
-    struct shape shape = {.delta_pages = 0};
+    struct shape shape = {.deltas = {.lsn = 0}};
     struct ramet_err err = {0};
     enum ramet_rc rc;
     int code = CLI_DONE;

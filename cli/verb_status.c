@@ -18,11 +18,14 @@
 
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/stats.h"
 #include "cli/target.h"
 
+/* `deltas`: of the newest content commit at the remote, if it was asked. */
 static json_t *
-status_json(const struct ramet_file_status *status)
+status_json(const struct ramet_file_status *status,
+            const struct ramet_delta_counts *deltas)
 {
     char volume[RAMET_ID_TEXT_SIZE], replica[RAMET_ID_TEXT_SIZE];
 
@@ -31,7 +34,7 @@ status_json(const struct ramet_file_status *status)
     return json_pack(
         "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:I,"
-        " s:o, s:o, s:o, s:b, s:b, s:o, s:I, s:o*}",
+        " s:o, s:o, s:o, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:o*}",
         "file", cli_json_text(status->path), "state",
         ramet_sync_state_name(status->state), "remote",
         status->remote[0] == '\0' ? NULL : status->remote, "volume",
@@ -50,8 +53,10 @@ status_json(const struct ramet_file_status *status)
                                                     : status->last_error),
         "never_pushed", status->never_pushed, "in_doubt", status->in_doubt,
         "unpushed_since", cli_json_time(status->unpushed_since_ms),
-        "bases_bytes", (json_int_t)status->bases_bytes, "store_requests",
-        cli_stats_json());
+        "bases_bytes", (json_int_t)status->bases_bytes, "delta_lsn",
+        (json_int_t)deltas->lsn, "delta_pages", (json_int_t)deltas->pages,
+        "delta_bytes", (json_int_t)deltas->bytes, "delta_saved_bytes",
+        (json_int_t)deltas->saved_bytes, "store_requests", cli_stats_json());
 }
 
 /* What the state means, and what one may do. */
@@ -83,7 +88,8 @@ state_words(const struct ramet_file_status *status)
 }
 
 static void
-print_status(const struct ramet_file_status *status)
+print_status(const struct ramet_file_status *status,
+             const struct ramet_delta_counts *deltas)
 {
     char a[CLI_TEXT_SIZE], b[CLI_TEXT_SIZE], c[CLI_TEXT_SIZE];
     char time[32];
@@ -111,6 +117,8 @@ print_status(const struct ramet_file_status *status)
     if (status->bases_bytes > 0)
         printf("bases     %s of images that deltas are made with\n",
                cli_bytes(a, status->bases_bytes));
+    if (deltas->pages > 0)
+        cli_print_deltas(deltas);
     if (status->in_doubt)
         printf(
             "in doubt  a commit was sent and got no answer; the next push or "
@@ -209,6 +217,7 @@ run_status(const struct cli_args *args)
     const bool check = cli_flag(args, "check");
     const bool ask = !cli_flag(args, "offline");
     struct ramet_file_status status = {0};
+    struct ramet_sync_result result = {0};
     struct ramet_file *file = NULL;
     struct ramet_err err = {0}, fetch_err = {0};
     uint64_t max_lag_ms = UINT64_MAX;
@@ -226,9 +235,7 @@ run_status(const struct cli_args *args)
     if (rc == RAMET_OK)
         rc = ramet_file_status(file, &status, &err);
     if (rc == RAMET_OK && ask && status.remote[0] != '\0') {
-        struct ramet_sync_result result;
-
-        asked = ramet_file_fetch(file, &result, &fetch_err);
+        asked = ramet_file_fetch_deltas(file, &result, &fetch_err);
         rc = ramet_file_status(file, &status, &err);
     }
     ramet_file_close(file);
@@ -238,9 +245,9 @@ run_status(const struct cli_args *args)
         return cli_fail(args, path, rc, &err);
 
     if (args->json)
-        code = cli_print_json(status_json(&status));
+        code = cli_print_json(status_json(&status, &result.deltas));
     else if (!args->quiet)
-        print_status(&status);
+        print_status(&status, &result.deltas);
     if (check && code == CLI_DONE)
         code = judge(args, &status, asked, &fetch_err, max_lag_ms);
     return code;

@@ -100,6 +100,22 @@ ramet_commit_delta_bytes(const struct ramet_commit_object *commit)
            place->offset_bytes; /* they lie at the end */
 }
 
+struct ramet_delta_counts
+ramet_commit_delta_counts(const struct ramet_commit_object *commit)
+{
+    struct ramet_delta_counts counts = {
+        .lsn = commit->lsn,
+        .pages = ramet_pageset_count(&commit->deltas.pages),
+        .bytes = ramet_commit_delta_bytes(commit),
+    };
+    const uint64_t whole = counts.pages * commit->page_size;
+
+    assert(counts.pages > 0 || counts.bytes == 0);
+    if (whole > counts.bytes) /* who writes them badly saves nothing */
+        counts.saved_bytes = whole - counts.bytes;
+    return counts;
+}
+
 void
 ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
                         uint32_t *out_block, uint32_t *out_position,

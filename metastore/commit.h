@@ -221,6 +221,15 @@ ramet_commit_changed_pages(const struct ramet_commit_object *commit)
 uint64_t ramet_commit_stored_bytes(const struct ramet_commit_object *commit);
 /* Of the blocks of deltas alone. */
 uint64_t ramet_commit_delta_bytes(const struct ramet_commit_object *commit);
+/* What deltas a commit has, and what they saved. */
+struct ramet_delta_counts {
+    uint64_t lsn;         /* 0: of no one commit, or of none */
+    uint64_t pages;       /* that have one */
+    uint64_t bytes;       /* of their blocks */
+    uint64_t saved_bytes; /* the pages' own, as they are, less these */
+};
+struct ramet_delta_counts
+ramet_commit_delta_counts(const struct ramet_commit_object *commit);
 
 /* Where block `index` of the deltas lies, as a frame to read. */
 struct ramet_frame

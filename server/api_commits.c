@@ -228,15 +228,18 @@ count_pages(const struct call *call, uint64_t lsn, const uint8_t *object,
     if (ramet_commit_head_length(object, &head_length, NULL) == RAMET_OK &&
         ramet_commit_decode(object, head_length, &call->volume, lsn, len,
                             &commit, &hash, NULL) == RAMET_OK) {
+        const struct ramet_delta_counts deltas =
+            ramet_commit_delta_counts(&commit);
+
         atomic_fetch_add_explicit(&metrics->commit_pages,
                                   ramet_commit_changed_pages(&commit),
                                   memory_order_relaxed);
-        atomic_fetch_add_explicit(&metrics->commit_delta_pages,
-                                  ramet_pageset_count(&commit.deltas.pages),
+        atomic_fetch_add_explicit(&metrics->commit_delta_pages, deltas.pages,
                                   memory_order_relaxed);
-        atomic_fetch_add_explicit(&metrics->commit_delta_bytes,
-                                  ramet_commit_delta_bytes(&commit),
+        atomic_fetch_add_explicit(&metrics->commit_delta_bytes, deltas.bytes,
                                   memory_order_relaxed);
+        atomic_fetch_add_explicit(&metrics->commit_delta_saved_bytes,
+                                  deltas.saved_bytes, memory_order_relaxed);
     }
     ramet_commit_done(&commit);
 }

@@ -140,6 +140,8 @@ ramet_metrics_format(struct ramet_metrics *metrics, struct ramet_buf *out)
          &metrics->commit_delta_pages},
         {"ramet_commit_delta_bytes_total", "counter",
          &metrics->commit_delta_bytes},
+        {"ramet_commit_delta_saved_bytes_total", "counter",
+         &metrics->commit_delta_saved_bytes},
         {"ramet_conflicts_total", "counter", &metrics->conflicts},
         {"ramet_maps_total", "counter", &metrics->maps},
         {"ramet_map_failures_total", "counter", &metrics->map_failures},

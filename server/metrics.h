@@ -49,8 +49,10 @@ struct ramet_metrics {
     _Atomic uint64_t latency_sum_us[RAMET_ROUTE_COUNT];
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t commits, conflicts, maps, map_failures;
-    /* Of the commits taken: pages, those with a delta, and the bytes of these. */
-    _Atomic uint64_t commit_pages, commit_delta_pages, commit_delta_bytes;
+    /* Of the commits taken: pages, those with a delta, the bytes of these, and what
+     * they saved. */
+    _Atomic uint64_t commit_pages, commit_delta_pages, commit_delta_bytes,
+        commit_delta_saved_bytes;
     _Atomic uint64_t pages, pages_from_memory; /* of POST pages */
     _Atomic uint64_t subscribers;              /* to server-sent events */
     /* Of news: streams, commits told with their object and without, and what

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "metastore/commit.h"
+
 /* ---- sync verbs. None may be called inside a write transaction of this
  * file (RAMET_EINVAL). They block; progress is optional. A file that was opened
  * for reading only (RAMET_OPEN_READONLY) refuses them with RAMET_EREADONLY,
@@ -28,9 +30,10 @@ struct ramet_sync_result {
     uint64_t durable_lsn;
     uint64_t remote_lsn;
     uint64_t pages;
-    uint64_t delta_pages; /* of them: sent as deltas, */
-    uint64_t delta_bytes; /* which took that much */
-    uint64_t bytes;       /* sent or fetched */
+    /* Of a push: those of the pages that were sent as deltas. Of a look for them: of
+     * the remote's newest content commit. */
+    struct ramet_delta_counts deltas;
+    uint64_t bytes; /* sent or fetched */
     uint64_t requests;
     uint64_t
         pulled_commits; /* of the remote, that this replica stands on now */

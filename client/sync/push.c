@@ -108,6 +108,18 @@ note_bases(struct ramet_sync *sync, const struct ramet_head *base,
         ramet_bases_landed(sync->replica_sync->bases, &now, sync->sent_least);
 }
 
+static void
+count_deltas(struct ramet_delta_counts *io_sum,
+             const struct ramet_commit_object *commit)
+{
+    const struct ramet_delta_counts counts = ramet_commit_delta_counts(commit);
+
+    assert(io_sum->lsn == 0);
+    io_sum->pages += counts.pages;
+    io_sum->bytes += counts.bytes;
+    io_sum->saved_bytes += counts.saved_bytes;
+}
+
 /* The frozen snapshot as a commit object in the intent file. */
 static enum ramet_rc
 build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
@@ -148,8 +160,7 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
     if (rc != RAMET_OK)
         goto done;
     sync->result.pages += ramet_commit_changed_pages(&commit);
-    sync->result.delta_pages += ramet_pageset_count(&commit.deltas.pages);
-    sync->result.delta_bytes += ramet_commit_delta_bytes(&commit);
+    count_deltas(&sync->result.deltas, &commit);
     rc = ramet_session_keep_intent(sync->session, object->data, object->len,
                                    err);
 

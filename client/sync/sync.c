@@ -410,13 +410,15 @@ ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
     return RAMET_OK;
 }
 
-enum ramet_rc
-ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
+/* *out_head with LSN 0: nothing was pushed yet. */
+static enum ramet_rc
+fetch(struct ramet_sync *sync, struct ramet_head *out_head,
+      struct ramet_err *err)
 {
-    struct ramet_head head;
     enum ramet_rc rc;
 
     assert(sync->replica_sync != NULL);
+    out_head->lsn = 0;
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK)
         return rc;
@@ -426,5 +428,30 @@ ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
         rc = ramet_remote_client_resolve(sync->client, &volume, err);
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     }
-    return ramet_sync_newest(sync, &head, err);
+    return ramet_sync_newest(sync, out_head, err);
+}
+
+enum ramet_rc
+ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_head head;
+
+    return fetch(sync, &head, err);
+}
+
+enum ramet_rc
+ramet_sync_fetch_deltas(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_head head;
+    struct ramet_commit_object commit;
+    const enum ramet_rc rc = fetch(sync, &head, err);
+
+    if (rc != RAMET_OK || head.lsn == 0 || head.content.lsn == 0)
+        return rc;
+    if (ramet_history_commit(sync->history, head.content.lsn, &commit, NULL) ==
+        RAMET_OK) {
+        sync->result.deltas = ramet_commit_delta_counts(&commit);
+        ramet_commit_done(&commit);
+    }
+    return RAMET_OK;
 }

@@ -123,6 +123,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err);
+/* The same, and a look at what deltas the newest content commit there has, for
+ * result.deltas; lsn 0: none, or it could not be read. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_fetch_deltas(struct ramet_sync *sync, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc

@@ -134,6 +134,10 @@ ramet_file_push(struct ramet_file *file, struct ramet_sync_result *out,
 RAMET_NODISCARD enum ramet_rc
 ramet_file_fetch(struct ramet_file *file, struct ramet_sync_result *out,
                  struct ramet_err *err);
+/* The same of a replica, and what deltas the newest content commit there has. */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_fetch_deltas(struct ramet_file *file, struct ramet_sync_result *out,
+                        struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_file_pull(struct ramet_file *file, struct ramet_sync_result *out,
                 struct ramet_err *err);

@@ -181,6 +181,14 @@ ramet_file_fetch(struct ramet_file *file, struct ramet_sync_result *out,
 }
 
 enum ramet_rc
+ramet_file_fetch_deltas(struct ramet_file *file, struct ramet_sync_result *out,
+                        struct ramet_err *err)
+{
+    assert(file->stateless == NULL); /* invariant 1 */
+    return run_verb(file, "fetch", ramet_sync_fetch_deltas, out, err);
+}
+
+enum ramet_rc
 ramet_file_pull(struct ramet_file *file, struct ramet_sync_result *out,
                 struct ramet_err *err)
 {

@@ -325,7 +325,8 @@ class Verbs(support.CliTest):
                           "lag_lsns", "lag_ms", "age_ms", "last_contact",
                           "last_error",
                           "never_pushed", "in_doubt", "unpushed_since",
-                          "bases_bytes"})
+                          "bases_bytes", "delta_lsn", "delta_pages",
+                          "delta_bytes", "delta_saved_bytes"})
         self.assertEqual(status["remote"], self.url())
         self.assertEqual(status["pages"], os.path.getsize(self.a) // 4096)
         self.assertEqual(status["cached_pages"], status["pages"])
@@ -406,7 +407,7 @@ for i in range(150):
         text = self.ramet("info", self.url())
         self.assertRegex(text, r"\nmap       of LSN \d+: \d roll-ups? \(.*\) "
                                r"over the tree of LSN \d+\n")
-        self.assertRegex(text, r"\ndeltas    \d+ of LSN 151, .* of pages\n")
+        self.assertRegex(text, r"\ndeltas    \d+ of LSN 151, .* of pages: .* saved\n")
         deltas = sum(c["delta_pages"] for c in self.json("log", self.url()))
         self.assertEqual(self.json("verify", self.url())["deltas"], deltas)
         self.assertRegex(self.ramet("verify", self.url()),
@@ -450,6 +451,20 @@ for push in range(70):  # past a page map
         self.assertLess(log[0]["stored_bytes"], 1000)
         self.assertIn(log[0]["delta_bytes"], range(1, 1000))
         self.assertEqual(log[-1]["delta_bytes"], 0)
+        for c in log:
+            self.assertEqual(c["delta_saved_bytes"],
+                             4096 * c["delta_pages"] - c["delta_bytes"])
+        # The newest, as the others who tell of it say.
+        info = self.json("info", self.url("large"))
+        status = self.json("status", path)
+        for member in "delta_pages", "delta_bytes", "delta_saved_bytes":
+            self.assertEqual(info[member], log[0][member])
+            self.assertEqual(status[member], log[0][member])
+        self.assertEqual(status["delta_lsn"], log[0]["lsn"])
+        self.assertEqual(self.json("status", path, "--offline")["delta_lsn"], 0)
+        for words in (("log", self.url("large"), "--limit", "1"),
+                      ("info", self.url("large")), ("status", path)):
+            self.assertRegex(self.ramet(*words), r"deltas.* [0-9.]+ kB saved")
         self.assertIn("as deltas", self.ramet("log", self.url("large"),
                                               "--limit", "1"))
         # A directory is asked for its bases, others are not.
@@ -458,7 +473,8 @@ for push in range(70):  # past a page map
         if support.KIND == "http":
             for name, member in (("pages", "changed_pages"),
                                  ("delta_pages", "delta_pages"),
-                                 ("delta_bytes", "delta_bytes")):
+                                 ("delta_bytes", "delta_bytes"),
+                                 ("delta_saved_bytes", "delta_saved_bytes")):
                 self.assertEqual(
                     self.server.metric("ramet_commit_%s_total" % name),
                     sum(c[member] for c in log))

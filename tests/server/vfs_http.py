@@ -86,7 +86,9 @@ def test_a_server_that_is_gone_is_an_error_and_no_more():
     server.stop(9, expect=None)
     began = time.monotonic()
     assert common.one(b, "SELECT y FROM t WHERE id = 1") == first
-    common.fails("", b.execute, "SELECT sum(length(y)) FROM t")
+    error = common.fails("disk I/O error", b.execute,
+                         "SELECT sum(length(y)) FROM t")
+    assert common.code_of(error) == "SQLITE_IOERR_READ", common.code_of(error)
     assert time.monotonic() - began < 20
     assert "127.0.0.1" in common.one(b, "SELECT ramet_errmsg()")
     a.execute("UPDATE t SET x = -x")  # goes on

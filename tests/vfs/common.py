@@ -65,7 +65,9 @@ def check_integrity(db):
 
 
 def fails(text, call, *args, **named):
-    """Assert that call raises sqlite3.Error with `text` in it; return it."""
+    """Assert that call raises sqlite3.Error with `text` in it; return it. Some text it
+    must be: who takes any failure sees nothing of one that is another."""
+    assert text
     try:
         call(*args, **named)
     except sqlite3.Error as error:

@@ -250,7 +250,7 @@ def test_links_are_forgotten_when_they_are_put_right():
     os.rename("other/a.db", "other/kept")
     os.symlink("../real/a.db", "other/a.db")
     for _ in range(2):
-        error = fails("", open_db, "other/a.db", sync="manual")
+        error = fails("beside the link", open_db, "other/a.db", sync="manual")
         assert code_of(error) == "SQLITE_CANTOPEN", code_of(error)
     os.remove("other/a.db")
     os.rename("other/kept", "other/a.db")

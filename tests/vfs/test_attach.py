@@ -14,7 +14,8 @@ import sqlite3
 import subprocess
 
 import common
-from common import check_integrity, fails, one, open_db, open_native, python
+from common import (check_integrity, code_of, fails, one, open_db, open_native,
+                    python)
 
 KILLPOINT = os.environ.get("RAMET_KILLPOINT", "")
 
@@ -286,8 +287,8 @@ def test_wal_for_all_in_exclusive_mode_breaks_no_connection():
         db.execute("UPDATE b.t SET x = 1")
         try:
             db.execute("PRAGMA journal_mode=WAL").fetchall()
-        except sqlite3.OperationalError:
-            pass
+        except sqlite3.OperationalError as error:
+            assert "XX" in str(error), (error, code_of(error))
         db.execute("UPDATE b.t SET x = 2")
         db.close()
         db = open_db("1.db")

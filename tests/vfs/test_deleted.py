@@ -75,7 +75,7 @@ def test_the_old_remote_is_not_written_by_the_new_database():
     os.remove("app.db")
     db = open_db("app.db")
     check_new(db)
-    fails("", one, db, "SELECT ramet_push()")
+    fails("has no remote", one, db, "SELECT ramet_push()")
     db.close()
     assert lost() == []
     clone = open_db("clone.db", remote=remote(), sync="manual")

@@ -70,8 +70,8 @@ assert tables(cache) == ["cache"]
 try:
     one(cache, "SELECT ramet_push()")
     assert False, "pushed"
-except sqlite3.Error:
-    pass
+except sqlite3.Error as error:
+    assert "not a Ramet replica" in str(error), error
 cache.close()
 app.execute("ATTACH 'more.db' AS more")
 app.execute("CREATE TABLE more.u(x)")
@@ -117,8 +117,8 @@ os.environ["RAMET_REMOTE"] = "app.db=" + STORE + "/second"
 try:
     connect("file:app.db?vfs=ramet")
     assert False, "opened"
-except sqlite3.Error:
-    pass
+except sqlite3.Error as error:
+    assert "belongs to" in str(error), error
 """)
 
 
@@ -128,8 +128,8 @@ load()
 try:
     connect("file:app.db?vfs=ramet")
     assert False, "opened"
-except sqlite3.Error:
-    pass
+except sqlite3.Error as error:
+    assert "the form is FILE=URL" in str(error), error
 assert not is_replica("app.db")
 """, RAMET_REMOTE="app.db=")
 

@@ -9,6 +9,7 @@ each connection here keeps a warm cache while the ground moves.
 import os
 import random
 import shutil
+import sqlite3
 
 import common
 from common import (check_integrity, code_of, fails, one, open_db, open_native,
@@ -136,7 +137,7 @@ def test_warm_caches_notice_a_reset():
         b.execute("INSERT INTO t(x) VALUES(77)")
         mine = content(warm)
         check_integrity(warm)
-        fails("", b.execute, "SELECT ramet_push()")
+        fails("diverged", b.execute, "SELECT ramet_push()")
         kept = one(b, "SELECT ramet_reset()")
         assert kept and os.path.exists(kept), kept
         assert content(warm) == content(a)
@@ -319,7 +320,7 @@ def test_exclusive_mode_and_pulls_by_others():
     a.execute("CREATE TABLE extra(z)")
     assert content(other) == content(b)
     one(b, "SELECT ramet_push()")
-    fails("", a.execute, "SELECT ramet_push()")
+    fails("diverged", a.execute, "SELECT ramet_push()")
     one(a, "SELECT ramet_reset()")
     assert content(a) == content(b)
     for db in (a, b, other):
@@ -351,7 +352,8 @@ def test_random_work_on_three_replicas():
         # Bring it to the remote, one way or the other; then everywhere.
         try:
             one(db, "SELECT ramet_sync()")
-        except Exception:
+        except sqlite3.Error as error:
+            assert "diverged" in str(error), error
             one(db, "SELECT ramet_reset()")
         for group in dbs:
             for other in group:
@@ -360,7 +362,8 @@ def test_random_work_on_three_replicas():
         for group in dbs:
             try:
                 one(rng.choice(group), "SELECT ramet_pull()")
-            except Exception:
+            except sqlite3.Error as error:
+                assert "diverged" in str(error), error
                 one(group[0], "SELECT ramet_reset()")
         wanted = content(dbs[0][0])
         for group in dbs:
@@ -397,7 +400,7 @@ def test_sync_commit():
     b = replica("b/app.db", sync="commit")
     assert content(b) == content(a)
     b.execute("UPDATE t SET x = 1")
-    error = fails("", a.execute, "UPDATE t SET x = 2")
+    error = fails("locked", a.execute, "UPDATE t SET x = 2")
     assert code_of(error) == "SQLITE_BUSY_SNAPSHOT", code_of(error)
     one(a, "SELECT ramet_pull()")
     a.execute("UPDATE t SET x = 2")
@@ -408,7 +411,8 @@ def test_sync_commit():
     a.execute("BEGIN")
     a.execute("INSERT INTO other.u VALUES(1)")
     a.execute("UPDATE main.t SET x = 3")
-    fails("", a.execute, "COMMIT")
+    error = fails("SQL logic error", a.execute, "COMMIT")
+    assert code_of(error) == "SQLITE_ERROR", code_of(error)
     assert "several databases" in one(a, "SELECT ramet_errmsg()")
     assert one(a, "SELECT count(*) FROM other.u") == 0
     assert one(a, "SELECT count(*) FROM t WHERE x = 3") == 0
@@ -532,7 +536,8 @@ def test_sync_commit_goes_on_after_a_reset_to_a_store_that_went_back():
         for name in names:
             os.unlink(os.path.join(folder, name))
     shutil.copytree("kept", "store", dirs_exist_ok=True)
-    fails("", a.execute, "UPDATE t SET x = 9")
+    fails("disk I/O error", a.execute, "UPDATE t SET x = 9")
+    assert "went back in time" in one(a, "SELECT ramet_errmsg()")
     one(a, "SELECT ramet_reset()")
     a.execute("UPDATE t SET x = 10")
     b = replica("b/app.db")
@@ -596,8 +601,8 @@ def test_a_page_that_cannot_be_had_is_an_error_with_words():
     b.close()
     shutil.move("store", "elsewhere")
     b = replica("b/app.db", fetch_timeout_ms="500")
-    error = fails("", b.execute, "SELECT sum(length(y)) FROM t")
-    assert code_of(error).startswith("SQLITE_IOERR"), code_of(error)
+    error = fails("disk I/O error", b.execute, "SELECT sum(length(y)) FROM t")
+    assert code_of(error) == "SQLITE_IOERR_READ", code_of(error)
     assert "store" in one(b, "SELECT ramet_errmsg()")
     shutil.move("elsewhere", "store")
     common.wait_until(lambda: not failing(b))
@@ -608,7 +613,8 @@ def failing(db):
     try:
         content(db)
         return False
-    except Exception:
+    except sqlite3.OperationalError as error:
+        assert code_of(error) == "SQLITE_IOERR_READ", error
         return True
 
 

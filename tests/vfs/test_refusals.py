@@ -57,7 +57,7 @@ def test_a_busy_file_says_who():
 
 def test_what_is_not_there_fails_in_sqlites_own_words():
     for name in ("none.db", "no/such/folder.db"):
-        error = fails("", open_db, name, mode="rw")
+        error = fails("unable to open", open_db, name, mode="rw")
         assert str(error) == "unable to open database file", error
         db = open_db("main.db")
         error = fails("unable to open database: ", db.execute, "ATTACH ? AS x",
@@ -88,7 +88,7 @@ def test_the_last_failure_is_that_of_the_connection():
     b = open_db("app.db", sync="manual")
     fails("no remote", open_db("main.db").execute, "SELECT ramet_push()")
     assert one(b, "SELECT ramet_errmsg()") is None
-    fails("", b.execute, "SELECT ramet_push('none')")
+    fails("not a Ramet replica", b.execute, "SELECT ramet_push('none')")
     assert "not a Ramet replica" in one(b, "SELECT ramet_errmsg()")
     assert one(a, "SELECT ramet_errmsg()") is None
     b.execute("BEGIN")
@@ -107,9 +107,9 @@ def test_a_refused_open_can_be_used_for_nothing():
     db = open_db("main.db")
     name = uri("app.db", remote=remote("other"))
     for _ in range(3):
-        fails("", db.execute, "ATTACH ? AS x", (name,))
+        fails("unable to open", db.execute, "ATTACH ? AS x", (name,))
         fails("no such table", db.execute, "SELECT * FROM x.t")
-    fails("", db.execute, "VACUUM INTO ?", (name,))
+    fails("unable to open", db.execute, "VACUUM INTO ?", (name,))
     db.execute("CREATE TABLE fine(a)")
     assert one(db, "PRAGMA integrity_check") == "ok"
     assert one(open_db("app.db", sync="manual"), "SELECT count(*) FROM t") == 0

@@ -70,7 +70,7 @@ def diverge(big):
     one(b, "SELECT ramet_push()")
     a.execute("CREATE TABLE other(a)")
     assert (one(a, "PRAGMA schema_version") == one(b, "PRAGMA schema_version"))
-    fails("", a.execute, "SELECT ramet_push()")
+    fails("diverged", a.execute, "SELECT ramet_push()")
     return a, b
 
 
@@ -387,7 +387,8 @@ def test_random_schemas_on_three_replicas():
         if choice == 0:
             try:
                 one(db, "SELECT ramet_sync()")
-            except sqlite3.Error:
+            except sqlite3.Error as error:
+                assert "diverged" in str(error), error
                 one(db, "SELECT ramet_reset()")
         elif choice == 1:
             one(db, "SELECT ramet_reset()")

@@ -298,7 +298,8 @@ def test_a_reader_is_no_victim_of_a_changed_page_size():
     db.execute("PRAGMA page_size=512")
     try:
         db.execute("VACUUM")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        assert code_of(error) == "SQLITE_BUSY", error
         assert content(reader) == before  # it had to wait: that is allowed
     assert content(reader) == before
     reader.execute("COMMIT")

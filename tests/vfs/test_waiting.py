@@ -84,7 +84,8 @@ def test_beside_a_writer__busy_for_who_does_not_wait():
         refused("a.db", "SELECT ramet_%s()" % verb)
         refused("a.db", "PRAGMA ramet_%s" % verb)
     me = open_db("a.db", sync="manual", timeout=0)
-    error = fails("", me.execute, "SELECT ramet_pull()")
+    error = fails("a local transaction is open", me.execute,
+                  "SELECT ramet_pull()")
     assert code_of(error) == "SQLITE_BUSY", code_of(error)
     writer.execute("ROLLBACK")
     assert one(me, "SELECT ramet_pull()") == 2

@@ -725,6 +725,129 @@ class Keys(BucketTest):
         self.assertEqual(self.signers(self.fake), {"AKCONTAINER"})
         self.assertEqual(seen, ["secret-token"])
 
+    NO_KEYS = (b"", b"no JSON", b"[]", b"{}", b'{"AccessKeyId": 7}',
+               b'{"AccessKeyId": "", "SecretAccessKey": "s"}',
+               b'{"AccessKeyId": "AK"}',
+               b'{"AccessKeyId": "A K", "SecretAccessKey": "s"}',
+               b'{"AccessKeyId": "AK", "SecretAccessKey": "s\\n"}',
+               b'{"AccessKeyId": "%s", "SecretAccessKey": "s"}' % (b"A" * 9000),
+               b'{"AccessKeyId": "AK", "SecretAccessKey": "s", "Token": "t t"}',
+               b'{"AccessKeyId": "AK", "SecretAccessKey": "s",'
+               b' "Expiration": "soon"}',
+               b'{"AccessKeyId": "AK", "SecretAccessKey": "s",'
+               b' "Expiration": "1969-01-01T00:00:00Z"}')
+
+    def told_without_keys(self, status):
+        """Of a store that is asked by who has none; nothing goes to it."""
+        text = self.refused(status, "ls", self.url(""))
+        self.assertEqual(self.fake.log, [])
+        return text
+
+    def test_container_that_answers_otherwise__gives_no_keys(self):
+        self.drop_environment_keys()
+        container = self.new_fake()
+        self.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = \
+            container.url + "/creds"
+
+        def of(answer, status):
+            container.extra = {("GET", "/creds"): lambda *_: answer}
+            return self.told_without_keys(status)
+
+        for answer in self.NO_KEYS:
+            self.assertIn("answered without credentials", of(answer, DAMAGED))
+        self.assertIn("the container's endpoint: HTTP status 403",
+                      of(403, NOT_PERMITTED))
+        self.assertIn("the container's endpoint: HTTP status 500",
+                      of(500, UNREACHABLE))
+        self.assertIn("the container's endpoint: ", of(None, UNREACHABLE))
+        self.assertIn("the container's endpoint: ",
+                      of(b"x" * (65 << 10), UNREACHABLE))
+
+    def test_container_elsewhere__is_not_told_the_token(self):
+        self.drop_environment_keys()
+        self.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "secret"
+        for url in ("http://192.0.2.1/creds", "http://169.254.170.22/creds",
+                    "ftp://127.0.0.1/", "nonsense"):
+            self.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = url
+            self.assertIn("only this machine is asked",
+                          self.told_without_keys(support.USAGE))
+
+    def test_container_token_that_is_none__is_not_sent(self):
+        self.drop_environment_keys()
+        container = self.new_fake()
+        seen = []
+        container.extra = {("GET", "/creds"): lambda *_: seen.append(_)}
+        self.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = \
+            container.url + "/creds"
+        self.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "two\nlines"
+        self.assertIn("token is malformed",
+                      self.told_without_keys(NOT_PERMITTED))
+        self.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = \
+            self.path("none")
+        self.assertIn("can't be read", self.told_without_keys(NOT_PERMITTED))
+        self.assertEqual(seen, [])
+
+    def test_machine_that_answers_otherwise__gives_no_keys(self):
+        self.drop_environment_keys()
+        machine = self.new_fake()
+        roles = "/latest/meta-data/iam/security-credentials/"
+        del self.environment["AWS_EC2_METADATA_DISABLED"]
+        self.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = machine.url
+        for token, role, keys, why in (
+                (404, None, None, "HTTP status 404"),
+                (None, None, None, "the machine's metadata service: "),
+                (b"token", 404, None, "HTTP status 404"),
+                (b"token", None, None, "the machine's metadata service: "),
+                (b"token", b"r", 500, "HTTP status 500"),
+                (b"token", b"r", b"<html>", "answered without credentials")):
+            machine.extra = {
+                ("PUT", "/latest/api/token"): lambda *_, say=token: say,
+                ("GET", roles): lambda *_, say=role: say,
+                ("GET", roles + "r"): lambda *_, say=keys: say}
+            text = self.told_without_keys(NOT_PERMITTED)
+            self.assertIn("there are none", text)
+            self.assertIn(why, text)
+
+    def test_web_identity_that_is_refused__gives_no_keys(self):
+        self.drop_environment_keys()
+        sts = self.new_fake()
+        self.environment.update(
+            AWS_ROLE_ARN="arn:aws:iam::1:role/r",
+            AWS_WEB_IDENTITY_TOKEN_FILE=self.path("jwt"),
+            AWS_ENDPOINT_URL_STS=sts.url)
+        self.assertIn("can't be read", self.told_without_keys(NOT_PERMITTED))
+        self.write(self.path("jwt"), b"token\n")
+        for answer, status, why in (
+                (b"<html>", DAMAGED, "answered without credentials"),
+                (b"<AssumeRoleWithWebIdentityResponse/>", DAMAGED,
+                 "answered without credentials"),
+                (403, NOT_PERMITTED, "token service: HTTP status 403"),
+                (503, UNREACHABLE, "token service: HTTP status 503"),
+                (None, UNREACHABLE, "token service: ")):
+            sts.extra = {("POST", "/"): lambda *_, say=answer: say}
+            self.assertIn(why, self.told_without_keys(status))
+
+    def test_half_of_the_keys_in_the_environment__are_none(self):
+        for name, value in (("AWS_SECRET_ACCESS_KEY", ""),
+                            ("AWS_SECRET_ACCESS_KEY", "with a blank"),
+                            ("AWS_SESSION_TOKEN", "two\nlines"),
+                            ("AWS_ACCESS_KEY_ID", "A" * 9000)):
+            before = dict(self.environment)
+            self.environment[name] = value
+            self.assertIn("has to go with it",
+                          self.told_without_keys(NOT_PERMITTED))
+            self.environment = before
+
+    def test_profile_of_a_kind_that_is_not_known__is_named(self):
+        self.drop_environment_keys()
+        os.mkdir(self.path(".aws"))
+        for line, what in ((b"credential_process = /bin/true", "credential_process"),
+                           (b"sso_session = s", "sso")):
+            self.write(self.path(".aws", "config"), b"[default]\n" + line + b"\n")
+            text = self.told_without_keys(NOT_PERMITTED)
+            self.assertIn("which Ramet does not know", text)
+            self.assertIn(what, text)
+
     def test_web_identity__is_exchanged_for_them(self):
         self.drop_environment_keys()
         seen = []
@@ -1107,6 +1230,111 @@ class Faults(BucketTest):
         self.assertEqual(self.fake.uploads, {})
         self.assertEqual([key for key in self.fake.objects
                           if "/segments/" in key], [])
+
+    def test_store_that_replaces_what_a_writer_wrote__is_refused(self):
+        a = self.make_database(self.path("a.db"))
+        for lie, why in ((b"of somebody else", "the second replaced"),
+                         (404, "is not there")):
+            self.fake.instead = lambda request, _, say=lie: \
+                say if request.method == "GET" and "/probe/" in request.key \
+                else ...
+            text = self.refused(FAILED, "init", a, "--remote", self.url())
+            self.assertIn("can't be a store for Ramet", text)
+            self.assertIn(why, text)
+        self.assertEqual(self.what_is_left(), [])
+
+    def test_store_that_answers_a_race_too_seldom__is_not_taken_for_proven(self):
+        a = self.make_database(self.path("a.db"))
+        for answer, status, why in (
+                (500, UNREACHABLE, "answers too seldom"),
+                (403, NOT_PERMITTED, "AsPlanned")):
+            self.fake.instead = lambda request, _, say=answer: \
+                say if request.method == "PUT" and "/probe/" in request.key \
+                else ...
+            self.assertIn(why, self.refused(status, "init", a, "--remote",
+                                            self.url()))
+        self.assertEqual(self.what_is_left(), [])
+        self.fake.instead = None
+        self.ramet("init", a, "--remote", self.url())
+
+    def large(self, **options):
+        """An upload in parts of what was not there; what is told of it."""
+        big = self.path("big.bin")
+        if not os.path.exists(big):
+            self.write(big, os.urandom(7 << 20))
+        return self.run_ramet("init", big, "--remote", self.url("big"),
+                              **options)
+
+    def test_large_object_that_is_told_to_have_failed__is_not_there(self):
+        self.bound()
+        error = b"<Error><Code>InternalError</Code><Message>m</Message></Error>"
+        begun = b"<InitiateMultipartUploadResult><UploadId>%s</UploadId>" \
+            b"</InitiateMultipartUploadResult>"
+        for kind, answer, status, why in (
+                ("uploads", b"<html>", DAMAGED, "no id for an upload"),
+                ("uploads", begun % b"", DAMAGED, "no id for an upload"),
+                ("uploads", 403, NOT_PERMITTED, "AsPlanned"),
+                ("partNumber", b"", DAMAGED, "a part without an ETag"),
+                ("uploadId", error, UNREACHABLE, "InternalError"),
+                ("uploadId", 404, NOT_FOUND, "AsPlanned")):
+            self.fake.instead = lambda request, _, kind=kind, say=answer: \
+                say if kind in request.query and \
+                request.method in ("POST", "PUT") and \
+                ("partNumber" in request.query) == (kind == "partNumber") \
+                else ...
+            done = self.large()
+            self.assertEqual(done.returncode, status, (kind, answer, done.stderr))
+            self.assertIn(why, done.stderr)
+            self.assertEqual([key for key in self.fake.objects
+                              if "/segments/" in key], [], (kind, answer))
+        self.fake.instead = None
+        self.assertEqual(self.large().returncode, DONE)
+
+    def test_large_object_whose_key_is_taken__replaces_nothing(self):
+        """Not every service looks at a condition where an upload is completed."""
+        self.bound()
+        taken = []
+
+        def somebody_is_first(request, _):
+            if "partNumber" in request.query and not taken:
+                taken.append(request.key)
+                self.fake.objects[request.key] = b"of somebody else"
+            return ...
+
+        self.fake.instead = somebody_is_first
+        done = self.large()
+        self.assertEqual(self.fake.objects[taken[0]], b"of somebody else")
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("is there already", done.stderr)
+        self.assertEqual(self.fake.uploads, {})
+
+    def test_large_object_that_another_completed_otherwise__is_not_ours(self):
+        self.bound()
+
+        def completed(request, _):
+            if request.method == "POST" and "uploadId" in request.query:
+                self.fake.objects[request.key] = b"of somebody else"
+                return None
+            return ...
+
+        self.fake.instead = completed
+        done = self.large()
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("is there already", done.stderr)
+
+    def test_range_that_comes_short__is_no_end_of_the_object(self):
+        """Its length says so; but that the object is longer says the total alone.
+        Of many at once it is asked for again, by itself."""
+        self.bound()
+        b = self.of_bytes("b", 3 << 20)
+        out = self.path("out")
+        self.fake.plan(Fault("short", method="GET", key="commits/"))
+        self.assertIn("are not the range that was asked for",
+                      self.refused(DAMAGED, "export", self.url("b"), out))
+        self.fake.plan(Fault("short", method="GET", key="segments/", skip=4))
+        self.ramet("export", self.url("b"), out)
+        self.assertEqual(self.read(out), self.read(b))
+        self.assertEqual([fault.times for fault in self.fake.faults], [0, 0])
 
     def test_who_may_not_delete__can_push(self):
         self.fake.plan(Fault("403", method="DELETE", times=1000))

@@ -45,7 +45,8 @@ class Fault:
     """What is done to the next `times` requests that fit, after `skip` of them. Kinds: a status ("503",
     "403", …) with an S3 code; "lost": done, and the connection cut; "cut":
     not done, and the connection cut; "half": half the body; "reset": the same, and
-    a reset in place of an end; "slow": the body in small pieces; "wrong": a byte of
+    a reset in place of an end; "short": a range less its last bytes, said to be
+    so; "slow": the body in small pieces; "wrong": a byte of
     the body flipped; "other": the body of another object; "hang"."""
 
     def __init__(self, kind, method=None, key="", code="", times=1, headers=(),
@@ -98,7 +99,10 @@ class FakeS3:
         self.lists_stuck = False  # a page without keys, and another like it
         self.lists_all = False  # whatever the prefix
         self.hooks = []  # functions of a request that is to be answered
-        self.extra = {}  # (method, path): function(request, body) -> bytes
+        # (method, path): function(request, body) -> bytes; or a status, or None:
+        # the connection is cut
+        self.extra = {}
+        self.instead = None  # function(request, body): such an answer, or ...: as usual
         self.lock = threading.Lock()
         self.stopped = threading.Event()
         fake = self
@@ -196,9 +200,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         bucket, _, key = path.partition("/")
         request = Request(self.command, key, query, self.headers)
         if extra is not None:
-            self.answer(200, extra(request, body))
+            self.answer_extra(extra(request, body))
             return
         fault = self.service.note(request)
+        other = self.service.instead(request, body) if self.service.instead else ...
+        if other is not ...:
+            self.answer_extra(other)
+            return
         for hook in self.service.hooks:
             hook(request)
         if fault is not None and self.go_wrong(fault, request):
@@ -207,6 +215,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.act(bucket, request, body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
+
+    def answer_extra(self, answer):
+        if answer is None:
+            self.close_connection = True
+            self.connection.shutdown(2)
+        elif isinstance(answer, int):
+            self.fail(answer, "AsPlanned")
+        else:
+            self.answer(200, answer)
 
     def go_wrong(self, fault, request):
         """True: that is all."""
@@ -267,6 +284,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                           {"Content-Range": "bytes */%d" % len(data)})
                 return
             part = data[first:last + 1]
+            if self.fault is not None and self.fault.kind == "short":
+                part = part[:-7]
             headers["Content-Range"] = "bytes %d-%d/%d" % (
                 first, first + len(part) - 1, len(data))
             data, status = part, 206

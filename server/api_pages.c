@@ -29,11 +29,12 @@ ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
     rc = ramet_answer_piece(answer, first, &done, &cut, &err);
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
     if (rc == RAMET_OK && !done) {
-        const struct ramet_http_stream stream = {.ops = &ramet_answer_ops,
-                                                 .state = answer,
-                                                 .state_bytes =
-                                                     ramet_answer_held(answer),
-                                                 .begun = first};
+        const struct ramet_http_stream stream = {
+            .ops = &ramet_answer_ops,
+            .state = answer,
+            .state_bytes = ramet_answer_held(answer),
+            .begun = first,
+            .trailer = ramet_answer_trailer};
 
         ramet_http_reply_stream(call->rq, 200, RAMET_TYPE_FRAMES, UINT64_MAX,
                                 &stream);

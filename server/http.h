@@ -206,6 +206,9 @@ struct ramet_http_stream {
     void *state;
     size_t state_bytes;      /* what `state` may come to hold */
     struct ramet_buf *begun; /* the first piece, if it is made; or NULL */
+    /* What is known at the end alone, for a trailer behind the last piece; NULL: there
+     * is nothing to say. Event thread. NULL: there never is. */
+    const char *(*trailer)(void *state, const char **out_name);
 };
 /* size UINT64_MAX: not known. Takes `state` and what is begun over, whatever
  * happens. */

@@ -166,11 +166,13 @@ ramet_http_reply_text(struct ramet_http_request *rq, unsigned status,
 struct stream {
     const struct ramet_http_stream_ops *ops;
     void *state;
+    const char *(*trailer)(void *state, const char **out_name);
     struct ramet_http *http;
     uint32_t client;
     size_t held;
     struct ramet_http_request *rq; /* event thread, while the response lives */
     struct MHD_Connection *mhd;
+    struct MHD_Response *response; /* event thread, as `rq` */
     struct ramet_job job;
     struct ramet_mutex lock;
     unsigned refs;          /* lock */
@@ -307,6 +309,20 @@ cut_off(struct stream *s)
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
+/* All of it was sent. */
+static ssize_t
+end_of_stream(struct stream *s)
+{
+    const char *name = NULL;
+    const char *const value =
+        s->trailer != NULL ? s->trailer(s->state, &name) : NULL;
+
+    assert(s->done);
+    if (value != NULL && is_header_value(value))
+        (void)MHD_add_response_footer(s->response, name, value);
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 static ssize_t
 read_stream(void *cls, uint64_t pos, char *out, size_t max)
 {
@@ -331,7 +347,7 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
     else if (s->failed)
         result = cut_off(s);
     else if (s->done)
-        result = MHD_CONTENT_READER_END_OF_STREAM;
+        result = end_of_stream(s);
     if (!s->producing && !s->done && !s->failed && s->spare.len == 0)
         start_producing(s);
     if (result == 0) {
@@ -356,6 +372,7 @@ make_stream(struct ramet_http_request *rq,
     ramet_mutex_init(&s->lock);
     s->ops = stream->ops;
     s->state = stream->state;
+    s->trailer = stream->trailer;
     s->http = rq->http;
     s->client = rq->client;
     s->held = STREAM_HELD + stream->state_bytes;
@@ -399,5 +416,7 @@ ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
         read_stream, s, release_stream);
     if (response == NULL)
         unref_stream(s);
+    else
+        s->response = response;
     ramet_http_set_response(rq, status, content_type, response);
 }

@@ -52,6 +52,7 @@ struct ramet_answer {
     struct range *ranges; /* of this slice */
     size_t range_count, range_next;
     uint32_t copied; /* bytes of ranges[range_next]; 0: its record is to come */
+    struct ramet_answer_source source; /* more == NULL: there are no more */
 };
 
 /* ---- ranges that were sent --------------------------------------------------- */
@@ -415,6 +416,27 @@ copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
     return RAMET_OK;
 }
 
+/* The next pages in the place of those that are sent. */
+static enum ramet_rc
+ask_source(struct ramet_answer *answer, struct ramet_buf *out,
+           struct ramet_err *err)
+{
+    struct ramet_pages_request request = {.run_count = 0};
+    enum ramet_rc rc;
+
+    assert(out->len == 0 && answer->run == answer->request.run_count);
+    rc = answer->source.more(answer->source.ctx, out, &request, err);
+    if (rc == RAMET_OK && request.run_count > 0) {
+        ramet_pages_request_done(&answer->request);
+        answer->request = request;
+        answer->run = answer->next = 0;
+    } else {
+        ramet_pages_request_done(&request);
+        answer->source.more = NULL;
+    }
+    return rc;
+}
+
 static enum ramet_rc
 append(struct ramet_answer *answer, struct ramet_buf *out, bool *out_done,
        bool *out_more, struct ramet_err *err)
@@ -424,6 +446,10 @@ append(struct ramet_answer *answer, struct ramet_buf *out, bool *out_done,
     *out_more = true;
     if (answer->run < answer->request.run_count)
         return next_slice(answer, err);
+    if (answer->source.more != NULL) {
+        *out_more = out->len == 0;
+        return *out_more ? ask_source(answer, out, err) : RAMET_OK;
+    }
     *out_more = false;
     if (room_of(out) >= RECORD_TEXT_MAX) {
         ramet_range_end(out, answer->sent);
@@ -477,6 +503,16 @@ produce(void *state, struct ramet_buf *out, bool *out_done,
     return RAMET_OK;
 }
 
+const char *
+ramet_answer_trailer(void *state, const char **out_name)
+{
+    const struct ramet_answer_source *const source =
+        &((struct ramet_answer *)state)->source;
+
+    return source->trailer != NULL ? source->trailer(source->ctx, out_name)
+                                   : NULL;
+}
+
 static void
 free_state(void *state)
 {
@@ -488,13 +524,13 @@ const struct ramet_http_stream_ops ramet_answer_ops = {.produce = produce,
 
 /* ---- its life -------------------------------------------------------------------- */
 
-/* How many ranges of an answer are remembered. */
+/* How many ranges of an answer of so many pages are remembered. */
 static size_t
-numbers_of(const struct ramet_pages_request *request)
+numbers_of(uint32_t page_count, unsigned flags)
 {
-    size_t numbers = request->page_count;
+    size_t numbers = page_count;
 
-    if ((request->flags & RAMET_PAGES_METADATA) != 0)
+    if ((flags & RAMET_PAGES_METADATA) != 0)
         numbers *= 8; /* the way down to a page */
     return numbers < 128 ? 128 : numbers;
 }
@@ -516,7 +552,7 @@ ramet_answer_new(struct ramet_server *server, struct ramet_open_volume *vol,
     answer->vol = vol;
     answer->request = *request;
     answer->at = ramet_head_point(head);
-    answer->set.most = numbers_of(request);
+    answer->set.most = numbers_of(request->page_count, request->flags);
     answer->ranges = ramet_calloc(RANGES_MAX, sizeof(*answer->ranges));
     if (answer->ranges == NULL) {
         ramet_answer_free(answer);
@@ -527,10 +563,21 @@ ramet_answer_new(struct ramet_server *server, struct ramet_open_volume *vol,
 }
 
 void
+ramet_answer_set_source(struct ramet_answer *answer,
+                        const struct ramet_answer_source *source)
+{
+    assert(answer->sent == 0 && answer->source.ctx == NULL);
+    answer->source = *source;
+    answer->set.most = numbers_of(source->pages_max, answer->request.flags);
+}
+
+void
 ramet_answer_free(struct ramet_answer *answer)
 {
     if (answer == NULL)
         return;
+    if (answer->source.free != NULL)
+        answer->source.free(answer->source.ctx);
     ramet_pages_request_done(&answer->request);
     ramet_free(answer->set.slots);
     ramet_free(answer->ranges);
@@ -542,8 +589,9 @@ size_t
 ramet_answer_held(const struct ramet_answer *answer)
 {
     const struct ramet_pages_request *request = &answer->request;
+    const size_t runs = request->run_count + answer->source.pages_max;
 
     return sizeof(*answer) + RANGES_MAX * sizeof(*answer->ranges) +
-           request->run_count * sizeof(*request->runs) +
+           runs * sizeof(*request->runs) +
            4 * answer->set.most * sizeof(*answer->set.slots);
 }

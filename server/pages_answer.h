@@ -32,6 +32,23 @@ void ramet_answer_free(struct ramet_answer *answer); /* NULL is fine */
 /* The most that it ever holds between two pieces. */
 size_t ramet_answer_held(const struct ramet_answer *answer);
 
+/* Pages that are found while an answer is under way. */
+struct ramet_answer_source {
+    /* Some more of the same commit, and what stands before them to `out`, which is
+     * empty; no runs: that was all. In a worker, and takes its time. */
+    enum ramet_rc (*more)(void *ctx, struct ramet_buf *out,
+                          struct ramet_pages_request *out_request,
+                          struct ramet_err *err);
+    const char *(*trailer)(void *ctx,
+                           const char **out_name); /* as a stream's */
+    void (*free)(void *ctx); /* before the volume is given back */
+    void *ctx;
+    uint32_t pages_max; /* all of them */
+};
+/* Before the first piece. What is made goes out before more is looked for. */
+void ramet_answer_set_source(struct ramet_answer *answer,
+                             const struct ramet_answer_source *source);
+
 /* Append to `out`, which has a maximum; *out_done at the end. On failure `out`
  * holds whole records, or *out_cut says that the last one is not. */
 RAMET_NODISCARD enum ramet_rc
@@ -52,5 +69,6 @@ void ramet_api_reply_after(struct call *call, struct ramet_buf *first,
 
 /* As a stream: failures become records. `state` is the answer. */
 extern const struct ramet_http_stream_ops ramet_answer_ops;
+const char *ramet_answer_trailer(void *state, const char **out_name);
 
 #endif

@@ -4,23 +4,16 @@
 #include "server/question.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <jansson.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/log.h"
 #include "metastore/profile.h"
+#include "server/ask_process.h"
 #include "server/ask_wire.h"
 
 /* ---- what is asked ---------------------------------------------------------------- */
@@ -135,260 +128,89 @@ ramet_question_done(struct ramet_asked *question)
     ramet_buf_done(&question->params);
 }
 
-/* ---- the process --------------------------------------------------------- */
-
-struct asking {
-    pid_t pid;
-    int fd;
-    uint64_t until_ms;
-};
-
-static uint64_t
-now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
-static bool
-exists(const char *path)
-{
-    return access(path, X_OK) == 0;
-}
-
-bool
-ramet_question_find_helper(char *out, size_t size)
-{
-    static const char *const places[] = {"ramet-ask", "../libexec/ramet-ask"};
-    char own[PATH_MAX];
-    const ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
-    char *slash;
-
-    if (len <= 0)
-        return false;
-    own[len] = '\0';
-    slash = strrchr(own, '/');
-    if (slash == NULL)
-        return false;
-    slash[1] = '\0';
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-        if ((size_t)snprintf(out, size, "%s%s", own, places[i]) < size &&
-            exists(out))
-            return true;
-    return false;
-}
-
-/* Invariant (1). `fd` is its end of the socket. */
-static int
-spawn(const char *helper, int fd, pid_t *out_pid)
-{
-    char name[] = "ramet-ask";
-    char *const arguments[] = {name, NULL};
-    char *const environment[] = {NULL};
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    int failed;
-
-    (void)sigemptyset(&none);
-    (void)sigfillset(&all);
-    failed = posix_spawn_file_actions_init(&files);
-    if (failed != 0)
-        return failed;
-    failed = posix_spawnattr_init(&attributes);
-    if (failed == 0) {
-        (void)posix_spawnattr_setsigmask(&attributes, &none);
-        (void)posix_spawnattr_setsigdefault(&attributes, &all);
-        (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
-                                                        POSIX_SPAWN_SETSIGDEF |
-                                                        POSIX_SPAWN_SETSID);
-        failed = posix_spawn_file_actions_adddup2(&files, fd, STDIN_FILENO);
-        if (failed == 0)
-            failed =
-                posix_spawn_file_actions_adddup2(&files, fd, STDOUT_FILENO);
-        if (failed == 0)
-            failed = posix_spawn_file_actions_addclosefrom_np(&files, 2);
-        if (failed == 0)
-            failed = posix_spawn(out_pid, helper, &files, &attributes,
-                                 arguments, environment);
-        (void)posix_spawnattr_destroy(&attributes);
-    }
-    (void)posix_spawn_file_actions_destroy(&files);
-    return failed;
-}
-
-static enum ramet_rc
-begin(struct asking *asking, const char *helper, struct ramet_err *err)
-{
-    int ends[2], failed;
-
-    assert(helper != NULL);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-        return RAMET_FAIL_OS(err, -errno, "a socket for a question");
-    failed = spawn(helper, ends[1], &asking->pid);
-    (void)close(ends[1]);
-    if (failed != 0) {
-        (void)close(ends[0]);
-        /* Not the client's rights, whichever error it is. */
-        return ramet_err_set(err, RAMET_EIO, failed, "%.200s", helper);
-    }
-    asking->fd = ends[0];
-    asking->until_ms = now_ms() + RAMET_QUESTION_MS;
-    return RAMET_OK;
-}
-
-/* Invariant (2). How it ended, or that we ended it. */
-static int
-finish(struct asking *asking)
-{
-    int status = 0;
-
-    assert(asking->pid > 0 && asking->fd >= 0);
-    (void)close(asking->fd);
-    (void)kill(asking->pid, SIGKILL);
-    while (waitpid(asking->pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return status;
-}
-
-static bool
-wait_for(struct asking *asking, short events)
-{
-    struct pollfd poller = {.fd = asking->fd, .events = events};
-    const uint64_t now = now_ms();
-
-    assert(asking->fd >= 0);
-    if (now >= asking->until_ms)
-        return false;
-    return poll(&poller, 1, (int)(asking->until_ms - now)) > 0;
-}
-
-static bool
-receive(struct asking *asking, void *out, size_t len)
-{
-    uint8_t *at = out;
-
-    assert(out != NULL || len == 0);
-    while (len > 0) {
-        const ssize_t got = recv(asking->fd, at, len, MSG_DONTWAIT);
-
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-            if (!wait_for(asking, POLLIN))
-                return false;
-            continue;
-        }
-        if (got <= 0)
-            return false;
-        at += got;
-        len -= (size_t)got;
-    }
-    return true;
-}
-
-static bool
-send_all(struct asking *asking, const void *data, size_t len)
-{
-    const uint8_t *at = data;
-
-    assert(data != NULL || len == 0);
-    while (len > 0) {
-        const ssize_t put =
-            send(asking->fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-        if (put < 0 && (errno == EAGAIN || errno == EINTR)) {
-            if (!wait_for(asking, POLLOUT))
-                return false;
-            continue;
-        }
-        if (put <= 0)
-            return false;
-        at += put;
-        len -= (size_t)put;
-    }
-    return true;
-}
-
 /* ---- what it reads ------------------------------------------------------- */
 
-struct run {
-    struct asking asking;
+struct ramet_question {
+    struct ramet_ask_process process;
     struct ramet_question_pages *source;
-    const struct ramet_head *head;
-    struct ramet_pageset *pages;
-    uint64_t count;
-    struct ramet_question_stop *stop;
+    struct ramet_head head;
+    uint64_t left_ms;            /* of RAMET_QUESTION_MS */
+    struct ramet_pageset all;    /* that it read so far */
+    struct ramet_pageset *fresh; /* the caller's, of this turn */
+    uint64_t count;              /* of all */
+    bool is_ended;
     bool is_silent; /* the process ended, or hung up, and did not say why */
+    char why[RAMET_QUESTION_WHY_SIZE];
 };
 
 static void
-stop(struct run *run, const char *why)
+stop(struct ramet_question *q, const char *why)
 {
     assert(why != NULL);
-    (void)snprintf(run->stop->why, sizeof(run->stop->why), "%s", why);
+    (void)snprintf(q->why, sizeof(q->why), "%s", why);
+    q->is_ended = true;
 }
 
 /* Nothing more came of it, or nothing more could be sent to it. */
 static void
-stop_unheard(struct run *run)
+stop_unheard(struct ramet_question *q)
 {
-    run->is_silent = now_ms() < run->asking.until_ms;
-    stop(run, "its time was over");
+    q->is_silent = ramet_ask_process_now_ms() < q->process.until_ms;
+    stop(q, "its time was over");
 }
 
 /* NULL, or why not: invariant (3). */
 static const char *
-note_page(struct run *run, uint32_t pgno)
+note_page(struct ramet_question *q, uint32_t pgno)
 {
     assert(pgno > 0);
-    if (pgno > run->head->page_count)
+    if (pgno > q->head.page_count)
         return "it asked for a page that the database does not have";
-    if (ramet_pageset_contains(run->pages, pgno))
+    if (ramet_pageset_contains(&q->all, pgno))
         return NULL;
-    if (run->count == ramet_profile_pages_max(run->head->page_size))
+    if (q->count == ramet_profile_pages_max(q->head.page_size))
         return "it read as many pages as are sent";
-    if (ramet_pageset_add(run->pages, pgno) != RAMET_OK)
+    if (ramet_pageset_add(&q->all, pgno) != RAMET_OK ||
+        ramet_pageset_add(q->fresh, pgno) != RAMET_OK)
         return "the server has no memory for it";
-    run->count++;
+    q->count++;
     return NULL;
 }
 
-/* A page is asked for. False: that is the end of it. */
-static bool
-give_page(struct run *run, uint32_t pgno, enum ramet_rc *rc,
-          struct ramet_err *err)
+/* A page is asked for. */
+static enum ramet_rc
+give_page(struct ramet_question *q, uint32_t pgno, struct ramet_err *err)
 {
-    const char *const why = note_page(run, pgno);
+    const char *const why = note_page(q, pgno);
     const uint8_t *page;
+    enum ramet_rc rc;
 
-    assert(pgno > 0 && *rc == RAMET_OK);
+    assert(pgno > 0 && !q->is_ended);
     if (why != NULL) {
-        stop(run, why);
-        return false;
+        stop(q, why);
+        return RAMET_OK;
     }
-    *rc = ramet_question_pages_read(run->source, pgno, &page, err);
-    if (*rc != RAMET_OK)
-        return false;
-    if (send_all(&run->asking, page, run->head->page_size))
-        return true;
-    stop_unheard(run);
-    return false;
+    rc = ramet_question_pages_read(q->source, pgno, &page, err);
+    if (rc == RAMET_OK &&
+        !ramet_ask_process_send(&q->process, page, q->head.page_size))
+        stop_unheard(q);
+    return rc;
 }
 
 /* The last that it says. */
 static enum ramet_rc
-take_end(struct run *run, struct ramet_err *err)
+take_end(struct ramet_question *q, struct ramet_err *err)
 {
     char text[RAMET_ASK_TEXT_MAX + 1];
     struct ramet_ask_end end;
 
-    if (!receive(&run->asking, &end, sizeof(end)) ||
+    if (!ramet_ask_process_receive(&q->process, &end, sizeof(end)) ||
         end.text_len > RAMET_ASK_TEXT_MAX ||
-        !receive(&run->asking, text, end.text_len)) {
-        stop_unheard(run);
+        !ramet_ask_process_receive(&q->process, text, end.text_len)) {
+        stop_unheard(q);
         return RAMET_OK;
     }
+    q->is_ended = true;
     for (uint32_t i = 0; i < end.text_len; i++)
         if ((unsigned char)text[i] < ' ' || (unsigned char)text[i] >= 127)
             text[i] = '?';
@@ -396,83 +218,142 @@ take_end(struct run *run, struct ramet_err *err)
     if (end.outcome == RAMET_ASK_REFUSED)
         return RAMET_FAIL(err, RAMET_EINVAL, "the statement: %s", text);
     if (end.outcome != RAMET_ASK_DONE)
-        stop(run, text[0] != '\0' ? text : "it came to a limit");
+        stop(q, text[0] != '\0' ? text : "it came to a limit");
     return RAMET_OK;
 }
 
 static enum ramet_rc
-talk(struct run *run, const struct ramet_asked *question, struct ramet_err *err)
+hear(struct ramet_question *q, struct ramet_err *err)
+{
+    uint32_t pgno;
+
+    assert(!q->is_ended);
+    if (!ramet_ask_process_receive(&q->process, &pgno, sizeof(pgno))) {
+        stop_unheard(q);
+        return RAMET_OK;
+    }
+    return pgno == 0 ? take_end(q, err) : give_page(q, pgno, err);
+}
+
+/* ---- how it goes --------------------------------------------------------- */
+
+static void
+send_statement(struct ramet_question *q, const struct ramet_asked *asked)
 {
     const struct ramet_ask_begin first = {
         .magic = RAMET_ASK_MAGIC,
-        .page_size = run->head->page_size,
-        .page_count = run->head->page_count,
-        .sql_len = (uint32_t)strlen(question->sql),
-        .param_count = question->param_count,
-        .param_bytes = (uint32_t)question->params.len,
+        .page_size = q->head.page_size,
+        .page_count = q->head.page_count,
+        .sql_len = (uint32_t)strlen(asked->sql),
+        .param_count = asked->param_count,
+        .param_bytes = (uint32_t)asked->params.len,
     };
-    enum ramet_rc rc = RAMET_OK;
-    uint32_t pgno;
 
-    assert(question->sql != NULL);
-    if (send_all(&run->asking, &first, sizeof(first)) &&
-        send_all(&run->asking, question->sql, first.sql_len) &&
-        send_all(&run->asking, question->params.data, first.param_bytes)) {
-        while (receive(&run->asking, &pgno, sizeof(pgno))) {
-            if (pgno == 0)
-                return take_end(run, err);
-            if (!give_page(run, pgno, &rc, err))
-                return rc;
-        }
+    assert(asked->sql != NULL);
+    if (!ramet_ask_process_send(&q->process, &first, sizeof(first)) ||
+        !ramet_ask_process_send(&q->process, asked->sql, first.sql_len) ||
+        !ramet_ask_process_send(&q->process, asked->params.data,
+                                first.param_bytes))
+        stop_unheard(q);
+}
+
+/* Only turns are of its time: between two of them it waits for us. */
+static void
+begin_turn(struct ramet_question *q)
+{
+    assert(q->left_ms <= RAMET_QUESTION_MS);
+    q->process.until_ms = ramet_ask_process_now_ms() + q->left_ms;
+}
+
+static void
+end_turn(struct ramet_question *q)
+{
+    const uint64_t now = ramet_ask_process_now_ms();
+
+    q->left_ms = q->process.until_ms > now ? q->process.until_ms - now : 0;
+    assert(q->left_ms <= RAMET_QUESTION_MS);
+}
+
+enum ramet_rc
+ramet_question_begin(const char *helper, const struct ramet_asked *asked,
+                     struct ramet_question_pages *source,
+                     const struct ramet_head *head, struct ramet_question **out,
+                     struct ramet_err *err)
+{
+    struct ramet_question *const q = ramet_calloc(1, sizeof(*q));
+    enum ramet_rc rc;
+
+    if (q == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "a question");
+    q->source = source;
+    q->head = *head;
+    q->left_ms = RAMET_QUESTION_MS;
+    ramet_pageset_init(&q->all);
+    rc = ramet_ask_process_begin(&q->process, helper, err);
+    if (rc != RAMET_OK) {
+        ramet_free(q);
+        return rc;
     }
-    stop_unheard(run);
+    begin_turn(q);
+    send_statement(q, asked);
+    end_turn(q);
+    *out = q;
     return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_question_turn(struct ramet_question *q, uint64_t most,
+                    struct ramet_pageset *pages, bool *out_ended,
+                    struct ramet_err *err)
+{
+    const uint64_t before = q->count;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(most > 0);
+    q->fresh = pages;
+    begin_turn(q);
+    while (rc == RAMET_OK && !q->is_ended && q->count - before < most)
+        rc = hear(q, err);
+    end_turn(q);
+    *out_ended = q->is_ended;
+    return rc;
 }
 
 /* That it was killed is what a limit of the system comes to; how it ended otherwise
  * is for whoever runs the server to know, too. */
 static void
-say_how_it_ended(struct run *run, int status)
+say_how_it_ended(struct ramet_question *q, int status)
 {
     const bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    char *const why = run->stop->why;
-    const size_t size = sizeof(run->stop->why);
+    const size_t size = sizeof(q->why);
 
-    assert(run->is_silent);
+    assert(q->is_silent);
     if (is_killed)
-        (void)snprintf(why, size,
+        (void)snprintf(q->why, size,
                        "its process was killed, perhaps for the "
                        "processor time it took");
     else if (WIFSIGNALED(status))
-        (void)snprintf(why, size, "its process ended by signal %d",
+        (void)snprintf(q->why, size, "its process ended by signal %d",
                        WTERMSIG(status));
     else
-        (void)snprintf(why, size, "its process ended with status %d",
+        (void)snprintf(q->why, size, "its process ended with status %d",
                        WEXITSTATUS(status));
     ramet_log(is_killed ? RAMET_LOG_DEBUG : RAMET_LOG_WARN,
-              "a question was not run to its end", "why", why, NULL);
+              "a question was not run to its end", "why", q->why, NULL);
 }
 
-enum ramet_rc
-ramet_question_run(const char *helper, const struct ramet_asked *question,
-                   struct ramet_question_pages *source,
-                   const struct ramet_head *head,
-                   struct ramet_pageset *out_pages,
-                   struct ramet_question_stop *out_stop, struct ramet_err *err)
+void
+ramet_question_end(struct ramet_question *q, struct ramet_question_stop *out)
 {
-    struct run run = {
-        .source = source, .head = head, .pages = out_pages, .stop = out_stop};
-    enum ramet_rc rc;
+    int status;
 
-    out_stop->why[0] = '\0';
-    rc = begin(&run.asking, helper, err);
-    if (rc == RAMET_OK) {
-        int status;
-
-        rc = talk(&run, question, err);
-        status = finish(&run.asking);
-        if (run.is_silent)
-            say_how_it_ended(&run, status);
-    }
-    return rc;
+    if (q == NULL)
+        return;
+    status = ramet_ask_process_end(&q->process);
+    if (q->is_silent)
+        say_how_it_ended(q, status);
+    if (out != NULL)
+        memcpy(out->why, q->why, sizeof(out->why));
+    ramet_pageset_done(&q->all);
+    ramet_free(q);
 }

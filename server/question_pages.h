@@ -27,6 +27,7 @@ ramet_question_pages_open(struct ramet_history *history,
                           const struct ramet_head *head, bool is_far,
                           struct ramet_question_pages **out,
                           struct ramet_err *err);
+/* The history may be gone. NULL is fine. */
 void ramet_question_pages_close(struct ramet_question_pages *pages);
 
 /* Page `pgno`, from 1 to the snapshot's page count; good until the next call. */

@@ -29,8 +29,8 @@
 #include "core/log.h"
 #include "pagestore/s3/s3store.h"
 #include "server/api.h"
+#include "server/ask_process.h"
 #include "server/listen.h"
-#include "server/question.h"
 #include "server/server_impl.h"
 
 #define TICK_MS 500u
@@ -316,8 +316,8 @@ find_helper(struct ramet_server_options *options, struct ramet_err *err)
                                 "prefetch_helper: \"%.200s\" is not a program "
                                 "that may be run here",
                                 options->prefetch_helper);
-    if (ramet_question_find_helper(options->prefetch_helper,
-                                   sizeof(options->prefetch_helper)))
+    if (ramet_ask_process_find(options->prefetch_helper,
+                               sizeof(options->prefetch_helper)))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_EINVAL,
                       "prefetch_queries: there is no ramet-ask beside this "

@@ -18,6 +18,7 @@
 #include "client/remote/http_conn.h"
 #include "client/remote/http_ranges.h"
 #include "client/remote/http_shadow.h"
+#include "client/remote/question.h"
 
 struct ramet_http_bring {
     struct ramet_http_pool *pool;
@@ -33,12 +34,11 @@ ramet_http_bring(const struct ramet_http_bring *with,
                  ramet_page_visit *visit, void *ctx, struct ramet_err *err);
 
 /* As ramet_remote_ops.ask. http_question.c */
-struct ramet_question;
 RAMET_NODISCARD enum ramet_rc
 ramet_http_ask(const struct ramet_http_bring *with,
                const struct ramet_vid *volume, const struct ramet_point *at,
                const struct ramet_question *question,
-               struct ramet_buf *out_object, struct ramet_err *err);
+               ramet_question_visit *visit, void *ctx, struct ramet_err *err);
 
 /* As ramet_remote_ops.open: what all who open a volume ask first, in one
  * request; `store` is told what it says. */

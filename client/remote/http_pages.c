@@ -223,7 +223,9 @@ take_profile(struct ramet_pages_stream *stream, struct ramet_reader *in,
 
     if (in->bad)
         return want_more(stream, have, err);
-    if (stream->profile == NULL || stream->ranges > 0)
+    /* Of an opening it comes first; a question has one for each piece. */
+    if (stream->profile == NULL ||
+        (stream->opened != NULL && stream->ranges > 0))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "pages: a profile that was not asked for");
     if (ramet_reader_left(in) < len) {

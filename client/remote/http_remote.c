@@ -244,13 +244,13 @@ http_begin(struct ramet_remote *remote)
 static enum ramet_rc
 http_ask(struct ramet_remote *remote, const struct ramet_vid *volume,
          const struct ramet_point *at, const struct ramet_question *question,
-         struct ramet_buf *out_object, struct ramet_err *err)
+         ramet_question_visit *visit, void *ctx, struct ramet_err *err)
 {
     const struct http_remote *hr = (const struct http_remote *)remote;
     const struct ramet_http_bring with = {hr->pool, hr->ranges, hr->shadows};
 
-    assert(question != NULL && out_object != NULL);
-    return ramet_http_ask(&with, volume, at, question, out_object, err);
+    assert(question != NULL && visit != NULL);
+    return ramet_http_ask(&with, volume, at, question, visit, ctx, err);
 }
 
 static struct ramet_pace *

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/err.h"
+#include "core/pageset.h"
+
 /* Borrowed, as all of it. */
 struct ramet_question_value {
     enum {
@@ -30,5 +33,11 @@ struct ramet_question {
     const struct ramet_question_value *values;
     size_t value_count;
 };
+
+/* Some of the pages that it reads; what they are made of is here. Not under any
+ * lock; the rest is on its way, and waits for it. */
+typedef enum ramet_rc
+ramet_question_visit(void *ctx, struct ramet_pageset *pages,
+                     struct ramet_err *err);
 
 #endif

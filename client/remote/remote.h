@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/remote/question.h"
 #include "core/bytes.h"
 #include "core/err.h"
 #include "core/id.h"
@@ -111,14 +112,15 @@ struct ramet_remote_ops {
                            size_t pgno_count, bool want_extra,
                            ramet_page_visit *visit, void *ctx,
                            struct ramet_err *err);
-    /* Bring near, in one exchange, the pages that a statement reads at `at`:
-     * *out_object tells which, as a profile. RAMET_ENOTFOUND: it runs none;
+    /* Bring near, in one exchange, the pages that a statement reads at `at`; `visit`
+     * is told which, some at a time, as they come. RAMET_ENOTFOUND: it runs none;
      * RAMET_EINVAL: not this. NULL: there is no such way. */
     enum ramet_rc (*ask)(struct ramet_remote *remote,
                          const struct ramet_vid *volume,
                          const struct ramet_point *at,
                          const struct ramet_question *question,
-                         struct ramet_buf *out_object, struct ramet_err *err);
+                         ramet_question_visit *visit, void *ctx,
+                         struct ramet_err *err);
     /* What its link is found to be like; lives as long as the remote. NULL: it
      * does not measure. */
     struct ramet_pace *(*pace)(struct ramet_remote *remote);

@@ -139,15 +139,12 @@ ramet_remote_client_profile(struct ramet_remote_client *client,
                             struct ramet_profile *profile,
                             struct ramet_err *err);
 
-/* The pages that a statement reads at `at`, to an empty set: what they are made of
- * is here then. As ramet_remote_ops.ask; RAMET_ENOTFOUND also where there is no
- * such way. */
-RAMET_NODISCARD enum ramet_rc
-ramet_remote_client_ask(struct ramet_remote_client *client,
-                        const struct ramet_vid *volume,
-                        const struct ramet_point *at,
-                        const struct ramet_question *question,
-                        struct ramet_pageset *out_pages, struct ramet_err *err);
+/* The pages that a statement reads at `at`, as they come. As ramet_remote_ops.ask;
+ * RAMET_ENOTFOUND also where there is no such way. */
+RAMET_NODISCARD enum ramet_rc ramet_remote_client_ask(
+    struct ramet_remote_client *client, const struct ramet_vid *volume,
+    const struct ramet_point *at, const struct ramet_question *question,
+    ramet_question_visit *visit, void *ctx, struct ramet_err *err);
 
 /* A copy of the volume's dictionary at `extent` (ramet_free), read once for
  * as long as it stays the same; `page_bytes` are to be compressed with it. NULL: it

@@ -194,35 +194,20 @@ ramet_remote_client_profile(struct ramet_remote_client *client,
 
 /* ---- a question ------------------------------------------------------------------ */
 
-/* Under which a server sends its answer. */
-#define QUESTION_NAME "question"
-
 enum ramet_rc
 ramet_remote_client_ask(struct ramet_remote_client *client,
                         const struct ramet_vid *volume,
                         const struct ramet_point *at,
                         const struct ramet_question *question,
-                        struct ramet_pageset *out_pages, struct ramet_err *err)
+                        ramet_question_visit *visit, void *ctx,
+                        struct ramet_err *err)
 {
     struct ramet_remote *const remote = ramet_remote_client_remote(client);
-    struct ramet_profile profile;
-    struct ramet_buf object;
-    enum ramet_rc rc;
 
     if (remote == NULL || remote->ops->ask == NULL)
         return RAMET_FAIL(
             err, RAMET_ENOTFOUND,
             "remote %.200s: is not a server, so it can't run a statement",
             client->text);
-    ramet_profile_init(&profile);
-    ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
-    rc = remote->ops->ask(remote, volume, at, question, &object, err);
-    if (rc == RAMET_OK)
-        rc = ramet_profile_decode(volume, QUESTION_NAME, object.data,
-                                  object.len, &profile, err);
-    if (rc == RAMET_OK)
-        ramet_pageset_swap(out_pages, &profile.recent);
-    ramet_buf_done(&object);
-    ramet_profile_done(&profile);
-    return rc;
+    return remote->ops->ask(remote, volume, at, question, visit, ctx, err);
 }

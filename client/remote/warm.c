@@ -338,6 +338,24 @@ ramet_warm_end(struct ramet_warm *warm)
 
 /* ---- a question ------------------------------------------------------------------- */
 
+struct asked {
+    struct ramet_pipeline *pipeline;
+    const struct ramet_head *head;
+    uint64_t pages;
+};
+
+static enum ramet_rc
+bring_asked(void *ctx, struct ramet_pageset *pages, struct ramet_err *err)
+{
+    struct asked *const asked = ctx;
+
+    (void)err;
+    ramet_pageset_truncate(pages, asked->head->page_count);
+    asked->pages += ramet_pageset_count(pages);
+    (void)ramet_pipeline_bring_ahead(asked->pipeline, asked->head, pages);
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_warm_ask(struct ramet_remote_client *client,
                struct ramet_pipeline *pipeline, const struct ramet_vid *volume,
@@ -346,16 +364,12 @@ ramet_warm_ask(struct ramet_remote_client *client,
                struct ramet_err *err)
 {
     const struct ramet_point at = ramet_head_point(head);
-    struct ramet_pageset pages;
+    struct asked asked = {.pipeline = pipeline, .head = head};
     enum ramet_rc rc;
 
-    ramet_pageset_init(&pages);
     assert(question != NULL && at.lsn > 0);
-    rc = ramet_remote_client_ask(client, volume, &at, question, &pages, err);
-    ramet_pageset_truncate(&pages, head->page_count);
-    *out_pages = ramet_pageset_count(&pages);
-    if (rc == RAMET_OK)
-        (void)ramet_pipeline_bring_ahead(pipeline, head, &pages);
-    ramet_pageset_done(&pages);
+    rc = ramet_remote_client_ask(client, volume, &at, question, bring_asked,
+                                 &asked, err);
+    *out_pages = asked.pages;
     return rc;
 }

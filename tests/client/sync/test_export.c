@@ -1,5 +1,6 @@
 /*
- * test_export.c - a file is written whole or not at all, whichever call fails.
+ * test_export.c - a file is written whole or not at all, whichever call fails and
+ * whenever the power goes.
  */
 #include "tests/support/cmocka_all.h"
 
@@ -102,6 +103,16 @@ is_whole(const char *path)
     return whole;
 }
 
+static void
+write_old(struct place *p)
+{
+    const int fd = open(p->path, O_CREAT | O_WRONLY, 0600);
+
+    assert_int_equal(write(fd, "old", 3), 3);
+    close(fd);
+    faultos_settle(p->faults);
+}
+
 /* Each call in turn, until none is left to fail. */
 static void
 each_call_fails(bool is_there)
@@ -114,13 +125,8 @@ each_call_fails(bool is_there)
         struct place p;
 
         set_up(&p);
-        if (is_there) {
-            const int fd = open(p.path, O_CREAT | O_WRONLY, 0600);
-
-            assert_int_equal(write(fd, "old", 3), 3);
-            close(fd);
-            faultos_settle(p.faults);
-        }
+        if (is_there)
+            write_old(&p);
         faultos_fail_at(p.faults,
                         FAULTOS_ALL & ~(FAULTOS_READ | FAULTOS_RANDOM), nth,
                         errors[nth % 2], false);
@@ -178,6 +184,63 @@ no_memory__nothing_is_there(void **state)
     }
 }
 
+/* Remove what the power left under a name of its own. */
+static void
+sweep(const char *folder)
+{
+    DIR *const dir = opendir(folder);
+
+    assert_non_null(dir);
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+}
+
+/* Once after each change of the disk, and once after the end: what is reported as
+ * written is there, all of it, and what was there before until then. */
+static void
+power_goes(bool is_there, uint64_t seed)
+{
+    bool stopped = true;
+
+    for (long n = 0; stopped; n++) {
+        struct place p;
+        struct stat st;
+        enum ramet_rc rc;
+
+        set_up(&p);
+        if (is_there)
+            write_old(&p);
+        faultos_stop_at(p.faults, n);
+        rc = write_it(&p, NULL);
+        stopped = faultos_has_stopped(p.faults);
+        assert_true(stopped || rc == RAMET_OK);
+        faultos_crash(p.faults, seed);
+        if (rc == RAMET_OK || is_there)
+            assert_int_equal(stat(p.path, &st), 0);
+        if (rc == RAMET_OK)
+            assert_true(is_whole(p.path));
+        else if (stat(p.path, &st) == 0)
+            assert_true((is_there && st.st_size == 3) || is_whole(p.path));
+        assert_int_equal(write_it(&p, NULL), RAMET_OK); /* it works again */
+        assert_true(is_whole(p.path));
+        sweep(p.folder);
+        tear_down(&p);
+        assert_true(n < 100 && (stopped || n > 4));
+    }
+}
+
+static void
+power_cut__at_each_change__leaves_what_was_reported(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        power_goes(false, seed);
+        power_goes(true, seed);
+    }
+}
+
 static void
 what_is_replaced__leaves_its_mode(void **state)
 {
@@ -205,6 +268,7 @@ main(void)
         cmocka_unit_test(new_name__each_call_fails_and_nothing_is_there),
         cmocka_unit_test(name_that_is_there__each_call_fails_and_it_is_whole),
         cmocka_unit_test(no_memory__nothing_is_there),
+        cmocka_unit_test(power_cut__at_each_change__leaves_what_was_reported),
         cmocka_unit_test(what_is_replaced__leaves_its_mode),
     };
 

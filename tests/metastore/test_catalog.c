@@ -403,6 +403,55 @@ catalog_delete__takes_all_but_forked_volumes(void **state)
     assert_int_equal(ramet_catalog_resolve(store, "b", &found, NULL), RAMET_OK);
 }
 
+struct namer {
+    struct ramet_objstore *store;
+    struct ramet_vid volume;
+    unsigned objects; /* that were left when it was named */
+};
+
+/* Who resolved it before, and names it now. */
+static void
+name_meanwhile(void *ctx)
+{
+    struct namer *const namer = ctx;
+
+    assert_int_equal(ramet_objstore_list(namer->store, "volumes/", "",
+                                         count_keys, &namer->objects, NULL),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_catalog_bind(namer->store, "late", &namer->volume, false, NULL),
+        RAMET_OK);
+}
+
+/* At any moment before the last of it goes. */
+static void
+catalog_delete__of_what_is_named_meanwhile__leaves_no_name(void **state)
+{
+    const struct ramet_vid a = vid(1);
+    unsigned named = 0;
+    struct namer namer;
+
+    (void)state;
+    do {
+        struct ramet_objstore *inner, *store;
+        struct ramet_vid found;
+
+        assert_int_equal(ramet_memstore_open(&inner, NULL), RAMET_OK);
+        store = ramet_faultstore_new(inner);
+        put_object(inner, &a, "commits/1");
+        put_object(inner, &a, "segments/s");
+        namer = (struct namer){inner, a, 0};
+        ramet_faultstore_meanwhile(store, named++, name_meanwhile, &namer);
+        assert_int_equal(ramet_catalog_delete(store, &a, NULL), RAMET_OK);
+        if (namer.objects > 0)
+            assert_int_equal(ramet_catalog_resolve(inner, "late", &found, NULL),
+                             RAMET_ENOTFOUND);
+        ramet_objstore_close(store);
+        ramet_objstore_close(inner);
+    } while (namer.objects > 0);
+    assert_true(named > 5);
+}
+
 /* Delete stopped at the n-th request: doing it again ends it. */
 static void
 catalog_delete__can_be_repeated_after_any_failure(void **state)
@@ -578,6 +627,8 @@ main(void)
             teardown),
         cmocka_unit_test_setup_teardown(
             catalog_delete__takes_all_but_forked_volumes, setup, teardown),
+        cmocka_unit_test(
+            catalog_delete__of_what_is_named_meanwhile__leaves_no_name),
         cmocka_unit_test(catalog_delete__can_be_repeated_after_any_failure),
         cmocka_unit_test_setup_teardown(
             catalog__survives_every_failed_allocation, setup, teardown),

@@ -93,10 +93,8 @@ sync_base(const struct ramet_replica *replica, struct ramet_err *err)
                        : RAMET_FAIL_OS(err, result, "sync %s", replica->path);
 }
 
-/* Base, directory and lock file have names that last, before the state makes a
- * replica of them. */
-static enum ramet_rc
-sync_parent(struct ramet_replica *replica, struct ramet_err *err)
+enum ramet_rc
+ramet_make_names_last(struct ramet_replica *replica, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     int result = os->sync(os->ctx, replica->dir_fd);
@@ -156,7 +154,7 @@ ramet_make_replica(struct ramet_replica *replica,
         rc = st.size_bytes == 0 ? make_empty_files(replica, state, err)
                                 : sync_base(replica, err);
     if (rc == RAMET_OK)
-        rc = sync_parent(replica, err);
+        rc = ramet_make_names_last(replica, err);
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, replica->dir_fd, state, err);
     state->copies = 2;
@@ -312,7 +310,7 @@ fill_clone(struct ramet_replica *replica,
     if (rc == RAMET_OK)
         rc = keep_first_page(replica, state, page1, err);
     if (rc == RAMET_OK)
-        rc = sync_parent(replica, err);
+        rc = ramet_make_names_last(replica, err);
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
     ramet_state_file_done(state);

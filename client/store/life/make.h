@@ -20,5 +20,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_make_absent_base(struct ramet_replica *replica,
                        const struct ramet_state_file *state,
                        struct ramet_err *err);
+/* Base, directory and lock file have names that last, before the state makes a
+ * replica of them. */
+RAMET_NODISCARD enum ramet_rc
+ramet_make_names_last(struct ramet_replica *replica, struct ramet_err *err);
 
 #endif

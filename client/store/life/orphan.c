@@ -12,6 +12,8 @@
  *   (3) what is set aside is moved by rename: first beside the file, under a name
  *       that the next maker of a directory looks for, then into lost/; a crash in
  *       between leaves it in one of the three places, whole
+ *   (4) a folder's own name is on disk before anything is moved into it: else the
+ *       power takes both
  */
 #include "client/store/life/orphan.h"
 
@@ -184,10 +186,14 @@ ramet_orphan_finish(const struct ramet_replica_location *location,
         return RAMET_OK;
     }
     if (result == 0)
+        result = os->sync(os->ctx, location->parent_fd); /* (4) */
+    if (result == 0)
         result = carry_lost(location, aside);
     if (result == 0)
         result = lost = ramet_dir_folder(os, location->dir_fd, RAMET_LOST);
     if (lost >= 0)
+        result = os->sync(os->ctx, location->dir_fd); /* (4) */
+    if (lost >= 0 && result == 0)
         result = name_in_lost(os, lost, name, sizeof(name));
     if (lost >= 0 && result == 0)
         result = os->rename(os->ctx, location->parent_fd, aside, lost, name);

@@ -199,6 +199,8 @@ make_base(struct rescue *r, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_make_absent_base(r->replica, state, err);
     if (rc == RAMET_OK)
+        rc = ramet_make_names_last(r->replica, err);
+    if (rc == RAMET_OK)
         rc = ramet_state_file_write(r->os, r->replica->dir_fd, state, err);
     return rc;
 }

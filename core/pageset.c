@@ -453,19 +453,6 @@ ramet_pageset_count(const struct ramet_pageset *set)
     return count;
 }
 
-uint64_t
-ramet_pageset_rank(const struct ramet_pageset *set, uint32_t pgno)
-{
-    uint64_t rank = 0;
-
-    for (size_t i = 0; i < set->run_count && set->runs[i].first < pgno; i++) {
-        const struct ramet_run run = set->runs[i];
-
-        rank += (run.last < pgno ? run.last + 1u : pgno) - run.first;
-    }
-    return rank;
-}
-
 uint32_t
 ramet_pageset_next(const struct ramet_pageset *set, uint32_t pgno)
 {

@@ -68,8 +68,6 @@ bool ramet_pageset_intersects(const struct ramet_pageset *a,
 bool ramet_pageset_equal(const struct ramet_pageset *a,
                          const struct ramet_pageset *b);
 uint64_t ramet_pageset_count(const struct ramet_pageset *set);
-/* How many members are below pgno. Walks the runs before it. */
-uint64_t ramet_pageset_rank(const struct ramet_pageset *set, uint32_t pgno);
 /* The smallest member > pgno, or 0. ramet_pageset_next(set, 0) is the first;
  * O(log n), so a loop over all pages should walk runs[] instead. */
 uint32_t ramet_pageset_next(const struct ramet_pageset *set, uint32_t pgno);

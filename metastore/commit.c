@@ -67,8 +67,7 @@ ramet_commit_delta_block(const struct ramet_commit_object *commit,
     if (deltas->extent.is_inline)
         frame.extent.offset_bytes +=
             ramet_commit_inline_start(commit->head_length_bytes);
-    for (uint32_t i = 0; i < index; i++)
-        frame.extent.offset_bytes += deltas->extent.blocks[i].length_bytes;
+    frame.extent.offset_bytes += deltas->extent.blocks[index].bytes_before;
     frame.extent.length_bytes = deltas->extent.blocks[index].length_bytes;
     frame.extent.hash = deltas->extent.blocks[index].hash;
     return frame;
@@ -117,23 +116,85 @@ ramet_commit_delta_counts(const struct ramet_commit_object *commit)
 }
 
 void
+ramet_commit_index_deltas(struct ramet_commit_object *commit)
+{
+    const struct ramet_pageset *const pages = &commit->deltas.pages;
+    struct ramet_delta_extent *const extent = &commit->deltas.extent;
+    uint32_t run = 0,
+             used = 0; /* pages of the run that are in earlier blocks */
+    uint32_t deltas = 0;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < extent->block_count; i++) {
+        struct ramet_delta_block *const block = &extent->blocks[i];
+        uint32_t left = block->page_count;
+
+        assert(run < pages->run_count);
+        block->first_pgno = pages->runs[run].first + used;
+        block->first_run = run;
+        block->deltas_before = deltas;
+        block->bytes_before = bytes;
+        deltas += block->page_count;
+        bytes += block->length_bytes;
+        while (run < pages->run_count &&
+               left > pages->runs[run].last - pages->runs[run].first - used) {
+            left -= pages->runs[run].last - pages->runs[run].first - used + 1;
+            used = 0;
+            run++;
+        }
+        used += left;
+    }
+    assert(run == pages->run_count && used == 0);
+}
+
+/* The last block that begins at the page, or before it. */
+static uint32_t
+block_of(const struct ramet_delta_extent *extent, uint32_t pgno)
+{
+    uint32_t low = 0, high = extent->block_count;
+
+    assert(extent->blocks != NULL && extent->block_count > 0);
+    while (low + 1 < high) {
+        const uint32_t middle = low + (high - low) / 2;
+
+        if (extent->blocks[middle].first_pgno <= pgno)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* How many of the block's pages are below this one. */
+static uint32_t
+position_in(const struct ramet_delta_block *block,
+            const struct ramet_pageset *pages, uint32_t pgno)
+{
+    uint32_t position = 0;
+    uint32_t first = block->first_pgno;
+
+    assert(first >= 1 && first <= pgno);
+    for (uint32_t i = block->first_run; pages->runs[i].last < pgno; i++) {
+        position += pages->runs[i].last - first + 1;
+        first = pages->runs[i + 1].first;
+    }
+    return position + (pgno - first);
+}
+
+void
 ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
                         uint32_t *out_block, uint32_t *out_position,
                         uint32_t *out_base_pgno)
 {
     const struct ramet_commit_deltas *const deltas = &commit->deltas;
-    const uint32_t rank = (uint32_t)ramet_pageset_rank(&deltas->pages, pgno);
-    uint32_t left = rank;
-    uint32_t block = 0;
+    const uint32_t block = block_of(&deltas->extent, pgno);
+    const struct ramet_delta_block *const place = &deltas->extent.blocks[block];
+    const uint32_t position = position_in(place, &deltas->pages, pgno);
+    const uint32_t rank = place->deltas_before + position;
     uint32_t low = 0, high = deltas->name_count;
 
     assert(ramet_pageset_contains(&deltas->pages, pgno));
-    assert(deltas->extent.blocks != NULL);
-    while (left >= deltas->extent.blocks[block].page_count) {
-        left -= deltas->extent.blocks[block].page_count;
-        block++;
-        assert(block < deltas->extent.block_count);
-    }
+    assert(position < place->page_count);
     while (low < high) { /* names before low are of positions below rank */
         const uint32_t middle = low + (high - low) / 2;
 
@@ -142,9 +203,8 @@ ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
         else
             high = middle;
     }
-    assert(left < deltas->extent.blocks[block].page_count);
     *out_block = block;
-    *out_position = left;
+    *out_position = position;
     *out_base_pgno =
         low < deltas->name_count && deltas->names[low].position == rank
             ? deltas->names[low].pgno

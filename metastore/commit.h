@@ -231,6 +231,10 @@ struct ramet_delta_counts {
 struct ramet_delta_counts
 ramet_commit_delta_counts(const struct ramet_commit_object *commit);
 
+/* Where each block of the deltas begins. Decoding does it; whoever asks the next two
+ * of a commit that is being made has to. Its blocks hold as many pages as there are
+ * deltas. */
+void ramet_commit_index_deltas(struct ramet_commit_object *commit);
 /* Where block `index` of the deltas lies, as a frame to read. */
 struct ramet_frame
 ramet_commit_delta_block(const struct ramet_commit_object *commit,

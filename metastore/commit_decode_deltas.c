@@ -48,7 +48,7 @@ decode_deltas_place(struct ramet_reader *in,
 
 /* Invariant (1). */
 static enum ramet_rc
-decode_blocks(struct ramet_reader *in, const struct ramet_commit_object *c,
+decode_blocks(struct ramet_reader *in, struct ramet_commit_object *c,
               struct ramet_commit_deltas *deltas, struct ramet_err *err)
 {
     const uint64_t end = deltas->extent.is_inline ? ramet_commit_inline_end(c)
@@ -85,6 +85,7 @@ decode_blocks(struct ramet_reader *in, const struct ramet_commit_object *c,
     if (at != end || pages != ramet_pageset_count(&deltas->pages))
         return ramet_commit_damaged(c->lsn, "blocks do not hold the deltas",
                                     err);
+    ramet_commit_index_deltas(c);
     return RAMET_OK;
 }
 

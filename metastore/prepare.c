@@ -263,6 +263,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
     if (rc != RAMET_OK)
         return rc;
     commit->head_length_bytes = head_length;
+    ramet_commit_index_deltas(commit);
     if (ramet_commit_is_inline(commit, 0)) {
         rc = make_absolute(commit, head_length, &absolute, err);
         if (rc != RAMET_OK)

@@ -42,6 +42,12 @@ struct ramet_delta_block {
     uint32_t page_count;
     uint32_t length_bytes;
     struct ramet_hash hash;
+    /* Of a commit that was read, so that a page is found without walking the
+     * set: its first page, the run of the set which has that, and what is before it. */
+    uint32_t first_pgno;
+    uint32_t first_run;
+    uint32_t deltas_before;
+    uint64_t bytes_before; /* of blocks */
 };
 
 /* Where the blocks of a commit came to lie, and they: the caller's

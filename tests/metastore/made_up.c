@@ -116,6 +116,7 @@ make_small(struct ramet_commit_object *c, uint64_t lsn, uint32_t page_count)
     extent->blocks[0].length_bytes = 80;
     for (unsigned j = 0; j < RAMET_HASH_SIZE; j++)
         extent->blocks[0].hash.bytes[j] = (uint8_t)made_up_random(256);
+    ramet_commit_index_deltas(c);
 }
 
 /* The commit object of the LSN that a map is of: its page count is asked for. */

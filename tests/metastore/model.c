@@ -99,10 +99,24 @@ struct written {
     uint64_t first_content;
 };
 
+/* How many of the set are below `pgno`. */
+static uint64_t
+rank_of(const struct ramet_pageset *set, uint32_t pgno)
+{
+    uint64_t rank = 0;
+
+    for (size_t i = 0; i < set->run_count && set->runs[i].first < pgno; i++) {
+        const struct ramet_run run = set->runs[i];
+
+        rank += (run.last < pgno ? run.last + 1u : pgno) - run.first;
+    }
+    return rank;
+}
+
 static uint64_t
 content_of(const struct written *written, uint32_t pgno)
 {
-    return written->first_content + ramet_pageset_rank(written->pages, pgno);
+    return written->first_content + rank_of(written->pages, pgno);
 }
 
 static enum ramet_rc
@@ -353,10 +367,9 @@ apply(struct model *model, const struct model_change *change)
     }
     while ((pgno = ramet_pageset_next(&change->changed, pgno)) != 0) {
         now.pages[pgno - 1] = model->next_content++;
-        now.images[pgno - 1] =
-            ramet_pageset_contains(&model->deltas, pgno)
-                ? model->bases[ramet_pageset_rank(&model->deltas, pgno)]
-                : now.pages[pgno - 1];
+        now.images[pgno - 1] = ramet_pageset_contains(&model->deltas, pgno)
+                                   ? model->bases[rank_of(&model->deltas, pgno)]
+                                   : now.pages[pgno - 1];
     }
     model->lsn++;
     model->versions =

@@ -336,6 +336,64 @@ commit__has_the_vector_of_deltas(void **state)
     ramet_commit_done(&commit);
 }
 
+/* Runs and blocks of any lengths, laid over each other. */
+static void
+commit_find_delta__counts_pages_as_the_blocks_hold_them(void **state)
+{
+    enum { BLOCKS = 60 };
+    uint32_t seed = 1, pgno = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < 200; round++) {
+        struct ramet_delta_block blocks[BLOCKS] = {{.page_count = 0}};
+        struct ramet_commit_object commit;
+        uint32_t left = 0, at = 0, base = 0;
+        uint64_t bytes = 0;
+
+        ramet_commit_init(&commit);
+        commit.head_length_bytes = 400;
+        commit.deltas.extent.is_inline = true;
+        commit.deltas.extent.offset_bytes = 32;
+        commit.deltas.extent.block_count = 1 + round % BLOCKS;
+        commit.deltas.extent.blocks = blocks;
+        for (uint32_t i = 0; i < commit.deltas.extent.block_count; i++) {
+            seed = seed * 1664525 + 1013904223;
+            blocks[i].page_count = 1 + (seed >> 16) % (i % 5 == 0 ? 1 : 9);
+            blocks[i].length_bytes = 1 + seed % 4096;
+            left += blocks[i].page_count;
+        }
+        pgno = round % 3;
+        for (; left > 0; left--) {
+            seed = seed * 1664525 + 1013904223;
+            pgno += (seed >> 20) % 3 == 0 ? 2 + (seed >> 24) : 1;
+            assert_int_equal(ramet_pageset_add(&commit.deltas.pages, pgno),
+                             RAMET_OK);
+        }
+        ramet_commit_index_deltas(&commit);
+        pgno = 0;
+        for (uint32_t i = 0; i < commit.deltas.extent.block_count; i++) {
+            assert_int_equal(
+                ramet_commit_delta_block(&commit, i).extent.offset_bytes,
+                400 + bytes);
+            bytes += blocks[i].length_bytes;
+            for (uint32_t n = 0; n < blocks[i].page_count; n++) {
+                uint32_t block = UINT32_MAX, position = UINT32_MAX;
+
+                pgno = ramet_pageset_next(&commit.deltas.pages, pgno);
+                ramet_commit_find_delta(&commit, pgno, &block, &position,
+                                        &base);
+                assert_int_equal(block, i);
+                assert_int_equal(position, n);
+                assert_int_equal(base, pgno);
+                at++;
+            }
+        }
+        assert_int_equal(at, ramet_pageset_count(&commit.deltas.pages));
+        commit.deltas.extent.blocks = NULL;
+        ramet_commit_done(&commit);
+    }
+}
+
 /* What the core says beside the state; at which offsets, docs/format.md. */
 static void
 commit_decode__refuses_a_core_that_lies_about_its_line(void **state)
@@ -688,6 +746,8 @@ main(void)
         cmocka_unit_test(commit_encode__gives_the_vector),
         cmocka_unit_test(commit_decode__takes_the_vector_apart),
         cmocka_unit_test(commit__has_the_vector_of_deltas),
+        cmocka_unit_test(
+            commit_find_delta__counts_pages_as_the_blocks_hold_them),
         cmocka_unit_test(
             commit_decode__refuses_a_core_that_lies_about_its_line),
         cmocka_unit_test(commit_decode__notices_every_flipped_bit),

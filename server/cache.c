@@ -324,14 +324,20 @@ ramet_cache_try(struct ramet_cache *cache, const char *key, uint64_t offset,
     return true;
 }
 
+uint64_t
+ramet_cache_volume_hash(const struct ramet_vid *volume)
+{
+    char text[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&volume->id, text);
+    return ramet_hash64(text, 36);
+}
+
 void
 ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume)
 {
-    char text[RAMET_ID_TEXT_SIZE];
-    uint64_t hash;
+    const uint64_t hash = ramet_cache_volume_hash(volume);
 
-    ramet_id_format(&volume->id, text);
-    hash = ramet_hash64(text, 36);
     ramet_memcache_forget(cache->mem, hash);
     if (cache->disk != NULL)
         ramet_diskcache_forget(cache->disk, hash);

@@ -68,7 +68,11 @@ void ramet_cache_bring(struct ramet_cache *cache,
  * kept of the volume goes. A read of the store, of 1 MiB at most. */
 void ramet_cache_doubt(struct ramet_cache *cache, const char *key,
                        uint64_t offset, uint64_t len);
-/* Forget a volume: it was deleted, or something read of it was damaged. */
+/* What this thread read just now of the volume, in memory or from the store, is damaged:
+ * what was read last goes, and is read of the store again. */
+void ramet_cache_forget_last(struct ramet_cache *cache,
+                             const struct ramet_vid *volume);
+/* Forget a volume: it was deleted, or its store went back. */
 void
 ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume);
 void ramet_cache_get_stats(struct ramet_cache *cache,

@@ -163,6 +163,8 @@ ramet_cache_read_blocks(struct ramet_cache *cache, const char *key,
     size_t done = 0;
 
     assert(len > 0);
+    id.index = offset / BLOCK;
+    ramet_cache_note_read(cache, &id, last_block);
     while (done < len) {
         const uint64_t at = offset + done;
         const size_t in_block = (size_t)(at % BLOCK);

@@ -341,11 +341,35 @@ ramet_diskcache_put(struct diskcache *disk, const struct block_id *id,
     ramet_mutex_unlock(&disk->lock);
 }
 
-void
-ramet_diskcache_forget(struct diskcache *disk, uint64_t volume)
+/* A block that was dropped is none after a restart either. Where that can't be
+ * written its checksum and the commits' hashes decide. */
+static enum ramet_rc
+erase_slot(struct diskcache *disk, uint32_t i)
 {
     static const uint8_t zeros[HEADER_SIZE];
 
+    assert(i < disk->slot_count);
+    return ramet_os_write_full(disk->os, disk->fd, zeros, sizeof(zeros),
+                               (uint64_t)i * SLOT_SIZE, "cache", NULL);
+}
+
+void
+ramet_diskcache_drop(struct diskcache *disk, const struct block_id *id)
+{
+    uint32_t i;
+
+    ramet_mutex_lock(&disk->lock);
+    i = find_slot(disk, id);
+    if (i != NONE)
+        drop_slot(disk, i);
+    ramet_mutex_unlock(&disk->lock);
+    if (i != NONE)
+        (void)!erase_slot(disk, i);
+}
+
+void
+ramet_diskcache_forget(struct diskcache *disk, uint64_t volume)
+{
     for (uint32_t i = 0; i < disk->slot_count; i++) {
         bool ours;
 
@@ -354,10 +378,8 @@ ramet_diskcache_forget(struct diskcache *disk, uint64_t volume)
         if (ours)
             drop_slot(disk, i);
         ramet_mutex_unlock(&disk->lock);
-        if (ours && ramet_os_write_full(disk->os, disk->fd, zeros,
-                                        sizeof(zeros), (uint64_t)i * SLOT_SIZE,
-                                        "cache", NULL) != RAMET_OK)
-            return; /* then its checksum and the commits' hashes decide */
+        if (ours && erase_slot(disk, i) != RAMET_OK)
+            return;
     }
 }
 

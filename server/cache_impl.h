@@ -71,6 +71,11 @@ void ramet_cache_keep(struct ramet_cache *cache, struct block_id id,
 /* Requests to the inner store, and what came of them. */
 void ramet_cache_count_reads(struct ramet_cache *cache, size_t requests,
                              size_t bytes, enum ramet_rc rc);
+/* By which its blocks are known. */
+uint64_t ramet_cache_volume_hash(const struct ramet_vid *volume);
+/* cache_last.c. This thread reads blocks of an object, the first of which is `first`. */
+void ramet_cache_note_read(const struct ramet_cache *cache,
+                           const struct block_id *first, uint64_t last_index);
 /* cache_parts.c: as ramet_objstore_read_parts(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_cache_read_parts(struct ramet_objstore *store,
@@ -89,6 +94,7 @@ bool ramet_memcache_get(struct memcache *mem, const struct block_id *id,
                         size_t offset, void *buf, size_t len, size_t *out_got);
 void ramet_memcache_put(struct memcache *mem, const struct block_id *id,
                         const void *data, size_t len);
+void ramet_memcache_drop(struct memcache *mem, const struct block_id *id);
 void ramet_memcache_forget(struct memcache *mem, uint64_t volume);
 uint64_t ramet_memcache_bytes(struct memcache *mem);
 
@@ -102,6 +108,7 @@ bool ramet_diskcache_get(struct diskcache *disk, const struct block_id *id,
                          uint8_t *buf, size_t *out_len);
 void ramet_diskcache_put(struct diskcache *disk, const struct block_id *id,
                          const uint8_t *data, size_t len);
+void ramet_diskcache_drop(struct diskcache *disk, const struct block_id *id);
 void ramet_diskcache_forget(struct diskcache *disk, uint64_t volume);
 uint64_t ramet_diskcache_bytes(struct diskcache *disk);
 uint64_t ramet_diskcache_refused(struct diskcache *disk);

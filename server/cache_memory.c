@@ -148,6 +148,20 @@ ramet_memcache_put(struct memcache *mem, const struct block_id *id,
 }
 
 void
+ramet_memcache_drop(struct memcache *mem, const struct block_id *id)
+{
+    const uint64_t hash = block_id_hash(id);
+    struct shard *const s = &mem->shards[hash % SHARDS];
+    struct entry *e;
+
+    ramet_mutex_lock(&s->lock);
+    e = find(s, id, hash);
+    if (e != NULL)
+        drop(s, e);
+    ramet_mutex_unlock(&s->lock);
+}
+
+void
 ramet_memcache_forget(struct memcache *mem, uint64_t volume)
 {
     for (unsigned i = 0; i < SHARDS; i++) {

@@ -367,7 +367,7 @@ read_range(const struct ramet_answer *answer, const struct range *range,
     rc = ramet_objstore_read_full(server->store, key, offset, to, len, err);
     if (rc != RAMET_OK || is_right(range, to, len))
         return rc;
-    ramet_cache_forget(server->cache, ramet_open_volume_id(answer->vol));
+    ramet_cache_forget_last(server->cache, ramet_open_volume_id(answer->vol));
     rc = ramet_objstore_read_full(server->store, key, offset, to, len, err);
     if (rc != RAMET_OK || is_right(range, to, len))
         return rc;

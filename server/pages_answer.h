@@ -8,8 +8,8 @@
  *       met again: ramet_answer_held(). No page, no node, no history.
  *   (3) A failure is told within the answer, unless it comes in the midst of a
  *       range: then the answer is cut off, and lacks its end record.
- *   (4) A frame that goes into one piece is sent only if its checksum is right. Caches
- *       that have it otherwise forget the volume, and the store is asked.
+ *   (4) A frame that goes into one piece is sent only if its checksum is right. A cache
+ *       that has it otherwise forgets what was read, and the store is asked.
  *
  * Layer: server.
  */

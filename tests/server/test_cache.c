@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/thread.h"
 #include "server/cache.h"
 #include "server/recorder.h"
 #include "tests/support/cmocka_all.h"
@@ -461,6 +462,54 @@ cache__a_volume_can_be_forgotten(void **state)
     end(&s);
 }
 
+static void *
+read_first_part(void *arg)
+{
+    read_and_check(arg, 0, 100000);
+    return NULL;
+}
+
+/* What others read stays, in memory and on disk. */
+static void
+cache__what_was_read_last_can_be_forgotten(void **state)
+{
+    struct ramet_vid volume, other;
+    struct ramet_thread thread;
+    struct ramet_err err;
+    struct setup s;
+
+    (void)state;
+    begin(&s, 16u << 20, 2u << 20);
+    assert_true(
+        ramet_id_parse("0192b7c5-2d2a-7000-8000-000000000001", &volume.id));
+    assert_true(
+        ramet_id_parse("0192b7c5-2d2a-7000-8000-000000000009", &other.id));
+    assert_int_equal(
+        ramet_thread_start(&thread, "other", read_first_part, &s, &err),
+        RAMET_OK);
+    ramet_thread_join(&thread);
+    for (uint64_t at = 200000; at < 400000; at += 50000) /* on and on */
+        read_and_check(&s, at, 50000);
+    s.recorder.count = 0;
+    ramet_cache_forget_last(s.cache, &other);
+    read_and_check(&s, 200000, 200000);
+    assert_int_equal(s.recorder.count, 0);
+    ramet_cache_forget_last(s.cache, &volume);
+    for (unsigned life = 0; life < 2;
+         life++) { /* the second: what is on disk */
+        s.recorder.count = 0;
+        read_and_check(&s, 0, 100000);
+        assert_int_equal(s.recorder.count, 0);
+        if (life == 0) {
+            ramet_cache_close(s.cache);
+            open_cache(&s, 16u << 20, 2u << 20);
+        }
+    }
+    read_and_check(&s, 200000, 200000);
+    assert_int_equal(s.recorder.count, 1);
+    end(&s);
+}
+
 static void
 cache__try_gives_only_what_is_in_memory(void **state)
 {
@@ -496,6 +545,7 @@ main(void)
         cmocka_unit_test(cache__commits_of_an_earlier_process_are_read_anew),
         cmocka_unit_test(cache__names_are_always_asked_for),
         cmocka_unit_test(cache__a_volume_can_be_forgotten),
+        cmocka_unit_test(cache__what_was_read_last_can_be_forgotten),
         cmocka_unit_test(cache__try_gives_only_what_is_in_memory),
     };
 

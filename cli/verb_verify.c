@@ -18,6 +18,7 @@ struct findings {
     json_t *damage; /* texts */
     uint64_t checked;
     uint64_t bad;
+    uint64_t left;   /* of those, still damaged; of a volume all of them */
     uint64_t deltas; /* pages that were made of them, of a volume */
 };
 
@@ -30,10 +31,11 @@ report_findings(const struct findings *found, const char *target,
 
     if (found->args->json) {
         const int printed = cli_print_json(json_pack(
-            "{s:s, s:o, s:I, s:I, s:I, s:O}", "verb", "verify", "target",
+            "{s:s, s:o, s:I, s:I, s:I, s:I, s:O}", "verb", "verify", "target",
             cli_json_text(target), "checked", (json_int_t)found->checked,
             "deltas", (json_int_t)found->deltas, "damaged",
-            (json_int_t)found->bad, "damage", found->damage));
+            (json_int_t)found->bad, "left", (json_int_t)found->left, "damage",
+            found->damage));
 
         return printed == CLI_DONE ? code : printed;
     }
@@ -46,6 +48,40 @@ report_findings(const struct findings *found, const char *target,
                cli_count(checked, found->checked), what,
                cli_plural(found->checked, "", "s"), cli_count(bad, found->bad));
     return code;
+}
+
+/* A second look, at what the first one found and mended. */
+static enum ramet_rc
+look_at_file(struct findings *found, struct ramet_file *file,
+             struct ramet_err *err)
+{
+    struct ramet_session *const session = ramet_file_session(file);
+    uint64_t checked;
+    enum ramet_rc rc =
+        ramet_session_verify(session, &found->checked, &found->bad, err);
+
+    if (rc != RAMET_OK || found->bad == 0)
+        return rc;
+    return ramet_session_verify(session, &checked, &found->left, err);
+}
+
+static void
+say_what_is_left(const struct findings *found)
+{
+    char left[CLI_TEXT_SIZE];
+
+    if (found->left == 0)
+        fprintf(stderr,
+                "ramet: verify: all that was damaged was mended, or is when it "
+                "is read\n");
+    else
+        fprintf(
+            stderr,
+            "ramet: verify: %s page%s damaged still: what the remote has is "
+            "brought again when it can be reached; what was never pushed "
+            "'ramet adopt' takes as it is, or 'ramet reset' gives up\n",
+            cli_count(left, found->left),
+            cli_plural(found->left, " is", "s are"));
 }
 
 static int
@@ -61,16 +97,13 @@ verify_file(struct findings *found, const char *path)
     options.flags |= RAMET_OPEN_VERIFY;
     rc = ramet_file_open(path, &options, &file, &err);
     if (rc == RAMET_OK)
-        rc = ramet_session_verify(ramet_file_session(file), &found->checked,
-                                  &found->bad, &err);
+        rc = look_at_file(found, file, &err);
     ramet_file_close(file);
     if (rc != RAMET_OK)
         return cli_fail(found->args, path, rc, &err);
     code = report_findings(found, path, "page");
     if (found->bad > 0)
-        fprintf(stderr,
-                "ramet: verify: damaged pages that the remote has were brought "
-                "again, or are when they are read\n");
+        say_what_is_left(found);
     return code;
 }
 
@@ -109,6 +142,7 @@ verify_url(struct findings *found, const char *url)
                                   &err);
     cli_volume_close(&volume);
     cli_progress_end(found->progress);
+    found->left = found->bad;
     /* Damage was told as it was found; what else went wrong was not. */
     if (rc != RAMET_OK && !(rc == RAMET_ECORRUPT && found->bad > 0))
         return cli_fail(found->args, url, rc, &err);
@@ -144,7 +178,9 @@ const struct cli_verb cli_verb_verify = {
         "every\n"
         "LSN, and makes each page that is stored as a delta. Names what is "
         "damaged,\n"
-        "and exits with 7 then.",
+        "and exits with 7 then, also where all of it was mended: \"left\" "
+        "(with\n"
+        "--json) says how much was not, and another run exits with 0.",
     .example = "  $ ramet verify file:///backups/app.db",
     .reports = true,
     .run = run_verify,

@@ -337,10 +337,30 @@ class Errors(support.CliTest):
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         done = self.run_ramet("verify", path, "--json")
         self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
-        self.assertEqual(support.json.loads(done.stdout)["damaged"], 1)
+        told = support.json.loads(done.stdout)
+        self.assertEqual((told["damaged"], told["left"]), (1, 0))
+        self.assertIn("was mended", done.stderr)
         self.ramet("hydrate", path)
         self.assertEqual(self.json("verify", path)["damaged"], 0)
         self.assert_same_file(path, self.path("truth.db"))
+
+    def test_page_here_damaged__that_nobody_else_has__is_left(self):
+        path = self.make_database(self.path("own.db"))
+        self.ramet("init", path, "--remote", self.url("own"))
+        self.sql(path, "db.execute('UPDATE t SET v = v || 1')")
+        times = os.stat(path)
+        with open(path, "r+b") as out:
+            out.seek(20 * 4096 + 100)
+            out.write(b"rotten")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        for _ in range(2):
+            done = self.run_ramet("verify", path, "--json")
+            self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
+            told = support.json.loads(done.stdout)
+            self.assertEqual((told["damaged"], told["left"]), (1, 1))
+            self.assertIn("1 page is damaged still", done.stderr)
+        self.ramet("adopt", path)
+        self.assertEqual(self.json("verify", path)["left"], 0)
 
     def test_page_here_edited__is_refused(self):
         self.make_big()

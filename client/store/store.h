@@ -176,10 +176,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
                    size_t len, size_t *out_got, struct ramet_err *err);
 /* How many pages from `pgno` on, `most` at most, are zeros of the pinned
- * snapshot for certain, without reading: they are in a hole of the base. There
- * may be more; 0 of a session with writes of its own. */
-uint32_t
-ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most);
+ * snapshot for certain, without reading: they are in a hole of the base, and were
+ * zeros. There may be more; 0 of a session with writes of its own. Takes the base
+ * lock if there are any. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most,
+                   uint32_t *out_count, struct ramet_err *err);
 /* Size in bytes, own unpublished writes included. */
 uint64_t ramet_session_size(struct ramet_session *session);
 

@@ -388,13 +388,15 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
 }
 
 /* As many pages from `pgno` on as are zeros and need no image, unread. */
-static uint32_t
-count_unread_zeros(const struct build *build, uint32_t pgno, uint32_t most)
+static enum ramet_rc
+count_unread_zeros(const struct build *build, uint32_t pgno, uint32_t most,
+                   uint32_t *out_count, struct ramet_err *err)
 {
     assert(pgno >= 1 && most >= 1);
+    *out_count = 0;
     if (pgno <= build->commit->least_page_count)
-        return 0;
-    return ramet_session_hole(build->job->session, pgno, most);
+        return RAMET_OK;
+    return ramet_session_hole(build->job->session, pgno, most, out_count, err);
 }
 
 /* Some pages from `pgno` on; *out_count is how many. */
@@ -407,9 +409,9 @@ add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
     enum ramet_rc rc;
 
     assert(build->buf != NULL && most >= 1);
-    *out_count = count_unread_zeros(build, pgno, most);
-    if (*out_count > 0)
-        return RAMET_OK;
+    rc = count_unread_zeros(build, pgno, most, out_count, err);
+    if (rc != RAMET_OK || *out_count > 0)
+        return rc;
     *out_count = most < at_once ? most : at_once;
     rc = read_pages(build, pgno, *out_count, build->buf, err);
     /* A right checksum of wrong bytes would last for ever. */

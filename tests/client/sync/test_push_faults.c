@@ -3,12 +3,15 @@
  * store that is gone, and power cut between any two steps of a push, a pull
  * and a reset.
  */
+#define _GNU_SOURCE
 #include "tests/support/cmocka_all.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "client/store/exchange.h"
 #include "client/store/store.h"
@@ -328,6 +331,52 @@ page__that_rots_before_it_is_pushed__is_not_sent(void **state)
     free(before);
 }
 
+/* Page `pgno` of a file becomes a hole; or is what it was. */
+static void
+punch(const char *path, uint32_t pgno, const uint8_t *page)
+{
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    const off_t offset = (off_t)(pgno - 1) * 4096;
+
+    assert_true(fd >= 0);
+    if (page == NULL)
+        assert_int_equal(fallocate(fd,
+                                   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                   offset, 4096),
+                         0);
+    else
+        assert_int_equal(pwrite(fd, page, 4096, offset), 4096);
+    close(fd);
+}
+
+/* Page 12 is new, so that zeros would need no image, and its blocks are gone. */
+static void
+page__that_became_a_hole__is_not_sent_as_zeros(void **state)
+{
+    struct world *const world = *state;
+    const char *const path = world_path(world, "a");
+    struct ramet_file *file = make_volume(world);
+    uint8_t grown[SIZE + 10 * 4096];
+    struct ramet_err err;
+
+    world_fill(grown, sizeof(grown), 7);
+    memcpy(grown, bytes, SIZE);
+    memset(grown + SIZE, 0, 2 * 4096); /* a hole that is right */
+    world_write(file, SIZE + 2 * 4096, grown + SIZE + 2 * 4096, 8 * 4096);
+    ramet_file_close(file);
+    file = world_open(world, 0, "a"); /* which would have noticed */
+    world_write(file, 0, "new", 3);   /* and does not look again from here on */
+    memcpy(grown, "new", 3);
+    world_expect(file, grown, sizeof(grown));
+    punch(path, 12, NULL);
+    assert_int_equal(ramet_file_push(file, NULL, &err), RAMET_EFOREIGN);
+    world_expect_remote(world, 1, bytes, SIZE);
+    punch(path, 12, grown + 11 * 4096);
+    OK(ramet_file_push(file, NULL, e));
+    world_expect_remote(world, 2, grown, sizeof(grown));
+    ramet_file_close(file);
+}
+
 static void
 page__that_rotted__is_pushed_once_it_was_adopted(void **state)
 {
@@ -492,6 +541,7 @@ main(void)
         T(push__that_lands_late_loses_to_whoever_won),
         T(pull__does_not_take_ones_own_commit_for_anothers),
         T(page__that_rots_before_it_is_pushed__is_not_sent),
+        T(page__that_became_a_hole__is_not_sent_as_zeros),
         T(page__that_rotted__is_pushed_once_it_was_adopted),
         T(push__lands_once_wherever_the_power_goes),
         T(pull__ends_well_wherever_the_power_goes),

@@ -12,6 +12,7 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/frame_files.h"
 #include "client/store/shared/locks.h"
+#include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 
 #define SLACK_BYTES (16u << 20)
@@ -67,14 +68,22 @@ static enum ramet_rc
 take_from_base(struct ramet_retain_job *job, struct ramet_retained_frame *frame,
                struct ramet_err *err)
 {
-    const enum ramet_rc rc = ramet_base_read(
-        job->session->replica, job->page_size, frame->pgno, job->page, err);
+    struct ramet_replica *const replica = job->session->replica;
+    uint64_t value;
+    enum ramet_rc rc =
+        ramet_base_read(replica, job->page_size, frame->pgno, job->page, err);
 
     assert(ramet_holds(job->session, RAMET_LOCK_BASE));
+    if (rc == RAMET_OK)
+        rc = ramet_presence_read(replica, frame->pgno, 1, &value, err);
     if (rc != RAMET_OK)
         return rc;
     frame->kind = RAMET_ENTRY_IMAGE;
     frame->page_hash = ramet_hash64(job->page, job->page_size);
+    /* What rotted in the base gets no right checksum here: its readers are told. */
+    if (ramet_presence_is_sum(value) &&
+        ramet_presence_sum(frame->pgno, job->page, job->page_size) != value)
+        frame->page_hash = ~frame->page_hash;
     return RAMET_OK;
 }
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/store/exchange.h"
@@ -575,6 +576,63 @@ retained_versions__bits_flip__error_or_right_data(void **state)
     image_unref(image);
 }
 
+/* One bit of page 3 of the base rots: nothing that the inode says tells of it. */
+static struct {
+    ino_t inode;
+    bool is_rotten;
+} base;
+
+static ssize_t
+preadv_of_rotten_base(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+                      uint64_t offset)
+{
+    const ssize_t got = ramet_os_system()->preadv(ctx, fd, iov, iovcnt, offset);
+    struct stat st;
+    uint64_t at = 2 * PLACE_PAGE + 100 - offset;
+
+    if (!base.is_rotten || offset > 2 * PLACE_PAGE + 100 || got <= 0 ||
+        at >= (uint64_t)got || fstat(fd, &st) != 0 || st.st_ino != base.inode)
+        return got;
+    while (at >= iov->iov_len)
+        at -= iov++->iov_len;
+    ((uint8_t *)iov->iov_base)[at] ^= 1;
+    return got;
+}
+
+/* A copy of it would be right for good. */
+static void
+rotten_page__that_is_retained__is_an_error(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(9, 6 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *writer;
+    struct long_reader old;
+    struct stat st;
+    uint64_t rng = 1;
+    bool equal = false;
+
+    os.preadv = preadv_of_rotten_base;
+    base.is_rotten = false;
+    writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
+    OK(place_commit(writer, image, e));
+    OK(ramet_session_checkpoint(writer, true, e)); /* into the base */
+    assert_int_equal(stat(p->path, &st), 0);
+    base.inode = st.st_ino;
+    old = long_pin_newest_on(p, image, &os);
+    base.is_rotten = true;
+    store_random_bytes(&rng, image->bytes, image->size);
+    long_commit_log_files(writer, image, &rng, 8);
+    base.is_rotten = false;
+    assert_true(long_usage_of(p, "past-").bytes > 0);
+    assert_int_equal(store_compare(old.session, old.seen, &equal, NULL),
+                     RAMET_ECORRUPT);
+    place_expect(writer, image, __LINE__);
+    long_end_reader(&old);
+    ramet_session_close(writer);
+    image_unref(image);
+}
+
 #define PLACE_TEST(f)                                                          \
     cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
 
@@ -633,6 +691,7 @@ main(void)
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
         PLACE_TEST(reader__that_stays_and_reads__keeps_no_retired_file_open),
         PLACE_TEST(retained_versions__bits_flip__error_or_right_data),
+        PLACE_TEST(rotten_page__that_is_retained__is_an_error),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

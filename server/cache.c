@@ -324,15 +324,6 @@ ramet_cache_try(struct ramet_cache *cache, const char *key, uint64_t offset,
     return true;
 }
 
-uint64_t
-ramet_cache_volume_hash(const struct ramet_vid *volume)
-{
-    char text[RAMET_ID_TEXT_SIZE];
-
-    ramet_id_format(&volume->id, text);
-    return ramet_hash64(text, 36);
-}
-
 void
 ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume)
 {

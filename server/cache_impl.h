@@ -71,9 +71,9 @@ void ramet_cache_keep(struct ramet_cache *cache, struct block_id id,
 /* Requests to the inner store, and what came of them. */
 void ramet_cache_count_reads(struct ramet_cache *cache, size_t requests,
                              size_t bytes, enum ramet_rc rc);
-/* By which its blocks are known. */
+/* cache_last.c. By which a volume's blocks are known. */
 uint64_t ramet_cache_volume_hash(const struct ramet_vid *volume);
-/* cache_last.c. This thread reads blocks of an object, the first of which is `first`. */
+/* This thread reads blocks of an object, the first of which is `first`. */
 void ramet_cache_note_read(const struct ramet_cache *cache,
                            const struct block_id *first, uint64_t last_index);
 /* cache_parts.c: as ramet_objstore_read_parts(). */

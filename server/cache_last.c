@@ -9,6 +9,7 @@
  */
 #include <assert.h>
 
+#include "core/hash.h"
 #include "server/cache_impl.h"
 
 #define LAST_MAX 128u /* more than are brought at a time: cache_parts.c */
@@ -53,6 +54,15 @@ ramet_cache_note_read(const struct ramet_cache *cache,
     last_read.next = (last_read.next + 1) % LAST_MAX;
     if (last_read.count < LAST_MAX)
         last_read.count++;
+}
+
+uint64_t
+ramet_cache_volume_hash(const struct ramet_vid *volume)
+{
+    char text[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&volume->id, text);
+    return ramet_hash64(text, 36);
 }
 
 void

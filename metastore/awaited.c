@@ -22,6 +22,13 @@ struct slot {
     struct ramet_located located;
 };
 
+/* Of a page that is stored as a delta: its base's frame, or its block, which it
+ * shares with its neighbours. */
+struct part {
+    uint64_t number; /* of the place */
+    uint32_t next;   /* in the chain of its bucket */
+};
+
 struct ramet_awaited {
     struct ramet_history *history;
     struct ramet_point at;
@@ -32,6 +39,9 @@ struct ramet_awaited {
     struct slot *slots;
     uint32_t count, capacity;
     uint32_t by_page[BUCKETS], by_frame[BUCKETS];
+    struct part *parts;
+    uint32_t part_count, part_capacity;
+    uint32_t by_part[BUCKETS];
     uint8_t *pages; /* room for a frame's */
     size_t pages_capacity;
 };
@@ -54,6 +64,7 @@ ramet_awaited_new(struct ramet_history *history, const struct ramet_point *at,
     awaited->ctx = ctx;
     memset(awaited->by_page, 0xff, sizeof(awaited->by_page));
     memset(awaited->by_frame, 0xff, sizeof(awaited->by_frame));
+    memset(awaited->by_part, 0xff, sizeof(awaited->by_part));
     rc = ramet_history_head_of(history, at, &awaited->head, err);
     if (rc == RAMET_OK)
         *out_awaited = awaited;
@@ -69,6 +80,7 @@ ramet_awaited_free(struct ramet_awaited *awaited)
         return;
     ramet_free(awaited->pages);
     ramet_free(awaited->slots);
+    ramet_free(awaited->parts);
     ramet_free(awaited);
 }
 
@@ -136,6 +148,46 @@ reserve(struct ramet_awaited *awaited, size_t count)
     return true;
 }
 
+static bool
+has_part(const struct ramet_awaited *awaited, uint64_t number)
+{
+    uint32_t i = awaited->by_part[(number >> 32) % BUCKETS];
+
+    while (i != NONE && awaited->parts[i].number != number)
+        i = awaited->parts[i].next;
+    assert(i == NONE || i < awaited->part_count);
+    return i != NONE;
+}
+
+/* Without memory it is not known: what is asked of it is a guess. */
+static void
+add_part(struct ramet_awaited *awaited, const struct ramet_extent *extent)
+{
+    char key[RAMET_KEY_MAX];
+    uint64_t number;
+    uint32_t *bucket;
+
+    ramet_extent_key(extent, key);
+    number = number_of(key, extent->offset_bytes);
+    if (has_part(awaited, number))
+        return;
+    if (awaited->part_count == awaited->part_capacity) {
+        const uint32_t capacity =
+            awaited->part_capacity > 0 ? 2 * awaited->part_capacity : 64;
+        struct part *const grown =
+            ramet_realloc(awaited->parts, capacity * sizeof(*grown));
+
+        if (grown == NULL)
+            return;
+        awaited->parts = grown;
+        awaited->part_capacity = capacity;
+    }
+    assert(awaited->part_count < awaited->part_capacity);
+    bucket = &awaited->by_part[(number >> 32) % BUCKETS];
+    awaited->parts[awaited->part_count] = (struct part){number, *bucket};
+    *bucket = awaited->part_count++;
+}
+
 static void
 add_slot(struct ramet_awaited *awaited, uint32_t pgno,
          const struct ramet_located *located)
@@ -155,8 +207,11 @@ add_slot(struct ramet_awaited *awaited, uint32_t pgno,
                           .next_of_frame = NONE,
                           .located = *located};
     *page = index;
-    if (ramet_located_has_delta(located))
-        return; /* invariant (3) */
+    if (ramet_located_has_delta(located)) { /* invariant (3) */
+        add_part(awaited, extent);
+        add_part(awaited, &located->block.extent);
+        return;
+    }
     ramet_extent_key(extent, key);
     slot->number = number_of(key, extent->offset_bytes);
     link = bucket_of_frame(awaited, slot->number);
@@ -347,4 +402,11 @@ ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
     if (rc == RAMET_OK && awaited->want_extra && frame.page_count > 1)
         rc = give_extra(awaited, &frame, err);
     return rc;
+}
+
+bool
+ramet_awaited_is_part(const struct ramet_awaited *awaited, const char *key,
+                      uint64_t offset)
+{
+    return awaited->part_count > 0 && has_part(awaited, number_of(key, offset));
 }

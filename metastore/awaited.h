@@ -43,4 +43,9 @@ ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
                    uint64_t offset, const uint8_t *bytes, size_t len,
                    bool *out_taken, struct ramet_err *err);
 
+/* Are these bytes one of the two ranges that an awaited page of (3) is made of? A
+ * guess that is wrong once in 2^64: what follows from it must be right either way. */
+bool ramet_awaited_is_part(const struct ramet_awaited *awaited, const char *key,
+                           uint64_t offset);
+
 #endif

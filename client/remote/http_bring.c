@@ -302,6 +302,17 @@ plan(struct bringing *b)
 
 /* ---- what comes ------------------------------------------------------------------ */
 
+/* Can it say that the next slice is to be located? Not what leads to pages of one, and
+ * not what a page of this one is made of: to find out by trying costs as much as
+ * locating a slice. */
+static bool
+may_begin_slice(const struct bringing *b, const char *key, uint64_t offset)
+{
+    return b->located < b->count && strstr(key, "/maps/") == NULL &&
+           (b->awaited == NULL ||
+            !ramet_awaited_is_part(b->awaited, key, offset));
+}
+
 /* A frame that is awaited is used at once; all else is kept for the way to
  * those that come. */
 static void
@@ -319,7 +330,7 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
             ramet_awaited_take(b->awaited, key, offset, data, len, &taken,
                                b->err) != RAMET_OK)
             return; /* damaged: it is left out */
-        if (taken || b->located == b->count || strstr(key, "/maps/") != NULL ||
+        if (taken || !may_begin_slice(b, key, offset) ||
             locate(b, least(SLICE_PAGES, b->count - b->located)) != RAMET_OK)
             break;
     }

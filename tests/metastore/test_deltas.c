@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "metastore/awaited.h"
 #include "pagestore/delta_writer.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
@@ -331,6 +332,60 @@ delta__with_a_flipped_bit_is_noticed(void **state)
     check_one(f, 2, 3, 3, 100);
 }
 
+static enum ramet_rc
+visit_nothing(void *ctx, uint32_t pgno, const uint8_t *page,
+              struct ramet_err *err)
+{
+    (void)ctx;
+    (void)page;
+    (void)err;
+    fail_msg("page %u was given out", pgno);
+    return RAMET_OK;
+}
+
+static bool
+is_part(const struct ramet_awaited *awaited, const struct ramet_extent *extent,
+        uint64_t past)
+{
+    char key[RAMET_KEY_MAX];
+
+    ramet_extent_key(extent, key);
+    return ramet_awaited_is_part(awaited, key, extent->offset_bytes + past);
+}
+
+/* So that who waits for them need not try what else the bytes could be for. */
+static void
+awaited__knows_what_a_page_with_a_delta_is_made_of(void **state)
+{
+    static const struct hand hand = {10, 10, 7, 3, 3, 77};
+    static const uint32_t pgnos[] = {6, 7};
+    struct fixture *const f = *state;
+    const struct ramet_located *located;
+    struct ramet_awaited *awaited;
+    struct ramet_head head;
+    struct ramet_point at;
+
+    assert_int_equal(commit_hand(f, &hand), RAMET_OK);
+    assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                     RAMET_OK);
+    at = ramet_head_point(&head);
+    assert_int_equal(ramet_awaited_new(f->model.history, &at, false,
+                                       visit_nothing, NULL, &awaited, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_awaited_add(awaited, pgnos, 2, NULL), RAMET_OK);
+    located = ramet_awaited_located(awaited, 7);
+    assert_non_null(located);
+    assert_true(ramet_located_has_delta(located));
+    assert_int_equal(located->image_pgno, 3);
+    assert_true(is_part(awaited, &located->image.extent, 0));
+    assert_true(is_part(awaited, &located->block.extent, 0));
+    assert_false(is_part(awaited, &located->block.extent, 1));
+    located = ramet_awaited_located(awaited, 6); /* an image: it is taken */
+    assert_non_null(located);
+    assert_false(is_part(awaited, &located->image.extent, 0));
+    ramet_awaited_free(awaited);
+}
+
 int
 main(void)
 {
@@ -345,6 +400,9 @@ main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(
             delta__of_a_name_that_never_was_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            awaited__knows_what_a_page_with_a_delta_is_made_of, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(delta__with_a_flipped_bit_is_noticed,
                                         setup, teardown),
     };

@@ -4,6 +4,7 @@
 #include "core/os_room.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <sys/resource.h>
 
 void
@@ -18,4 +19,14 @@ ramet_os_want_descriptors(unsigned count)
     limit.rlim_cur = count < limit.rlim_max ? count : limit.rlim_max;
     /* If not, whoever opens one too many is told. */
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+unsigned
+ramet_os_descriptors(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < UINT_MAX
+               ? (unsigned)limit.rlim_cur
+               : UINT_MAX;
 }

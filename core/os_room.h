@@ -13,4 +13,7 @@
  */
 void ramet_os_want_descriptors(unsigned count);
 
+/* How many this process may have open; UINT_MAX: more than that. */
+unsigned ramet_os_descriptors(void);
+
 #endif

@@ -6,7 +6,7 @@
  *
  *   head_cache.[ch]   heads of commits, through the cache
  *   node_cache.[ch]   map nodes, in bulk, through the cache
- *   table.[ch]        frame tables of segments, chunk by chunk
+ *   table.[ch]        frame tables of segments, chunk by chunk; many at once: table_bring.c
  *   overlay.[ch]      the heads past the map that an LSN refers to
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs

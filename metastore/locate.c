@@ -497,29 +497,44 @@ ramet_overlay_check_wanted(const struct ramet_overlay *overlay,
     return RAMET_OK;
 }
 
-enum ramet_rc
-ramet_overlay_locate_above(const struct ramet_overlay *overlay, unsigned depth,
-                           const uint32_t *pgnos, size_t count,
-                           struct ramet_located *out_located,
-                           struct ramet_err *err)
+/* Give each page that a commit past the map has its frame: commits[i] is that of
+ * pgnos[i], or NULL. */
+static enum ramet_rc
+ask_tables(const struct ramet_overlay *overlay, uint32_t last_wanted,
+           const struct ramet_commit_object *const *commits, size_t count,
+           struct ramet_located *io_located, struct ramet_err *err)
 {
     struct ramet_table_cursor cursor;
-    struct walk *const walk = ramet_alloc(sizeof(*walk));
+    enum ramet_rc rc =
+        ramet_table_bring(overlay->history, commits, io_located, count, err);
+
+    assert(commits != NULL);
+    ramet_table_cursor_init(&cursor, overlay->history, last_wanted);
+    for (size_t i = 0; i < count && rc == RAMET_OK; i++)
+        if (commits[i] != NULL)
+            rc = ramet_table_find(&cursor, commits[i], io_located[i].image_pgno,
+                                  &io_located[i].image, err);
+    ramet_table_cursor_done(&cursor);
+    return rc;
+}
+
+/* Go through the pages; commits[i] says afterwards which has pgnos[i]. */
+static enum ramet_rc
+ask_heads_and_map(const struct ramet_overlay *overlay, struct walk *walk,
+                  unsigned depth, const uint32_t *pgnos, size_t count,
+                  struct ramet_located *out_located,
+                  const struct ramet_commit_object **commits,
+                  struct ramet_err *err)
+{
     enum ramet_rc rc = RAMET_OK;
 
-    assert(out_located != NULL || count == 0);
-    if (walk == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "search of %zu pages", count);
-    walk->history = overlay->history;
-    walk->has_root = false;
-    walk->count = 0;
-    ramet_table_cursor_init(&cursor, overlay->history,
-                            count > 0 ? pgnos[count - 1] : 0);
+    assert(walk->count == 0 && !walk->has_root);
     for (size_t i = 0; i < count && rc == RAMET_OK; i++) {
         struct ramet_located *const out = &out_located[i];
         enum ramet_overlay_answer answer;
 
-        rc = ramet_overlay_find(overlay, &cursor, pgnos[i], &answer, out, err);
+        rc = ramet_overlay_find(overlay, pgnos[i], &answer, out, &commits[i],
+                                err);
         if (rc == RAMET_OK && answer == RAMET_OVERLAY_OLDER)
             walk->pending[walk->count++] =
                 (struct pending){out->image_pgno, out};
@@ -528,10 +543,40 @@ ramet_overlay_locate_above(const struct ramet_overlay *overlay, unsigned depth,
     }
     if (rc == RAMET_OK && walk->count > 0)
         rc = ask_map(walk, &overlay->map, depth, err);
-    ramet_table_cursor_done(&cursor);
     if (walk->has_root)
         ramet_map_root_close(&walk->root);
+    return rc;
+}
+
+enum ramet_rc
+ramet_overlay_locate_above(const struct ramet_overlay *overlay, unsigned depth,
+                           const uint32_t *pgnos, size_t count,
+                           struct ramet_located *out_located,
+                           struct ramet_err *err)
+{
+    const struct ramet_commit_object **commits;
+    struct walk *walk;
+    enum ramet_rc rc;
+
+    assert(out_located != NULL || count == 0);
+    if (count == 0)
+        return RAMET_OK;
+    commits = ramet_calloc(count, sizeof(*commits));
+    walk = ramet_alloc(sizeof(*walk));
+    if (commits != NULL && walk != NULL) {
+        walk->history = overlay->history;
+        walk->has_root = false;
+        walk->count = 0;
+        rc = ask_heads_and_map(overlay, walk, depth, pgnos, count, out_located,
+                               commits, err);
+        if (rc == RAMET_OK)
+            rc = ask_tables(overlay, pgnos[count - 1], commits, count,
+                            out_located, err);
+    } else {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "search of %zu pages", count);
+    }
     ramet_free(walk);
+    ramet_free(commits);
     return rc;
 }
 

@@ -14,7 +14,6 @@
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 
-#define GAP_BYTES_MAX (32u << 10)
 #define RANGE_BYTES_MAX (1u << 20)
 
 static struct ramet_lru_key
@@ -87,6 +86,7 @@ range_count(const struct ramet_objstore *store, const struct missing *missing,
             size_t count)
 {
     const struct ramet_node_ref *const first = missing[0].ref;
+    const uint64_t gap = ramet_objstore_gap(store);
     uint64_t end = first->offset_bytes + first->length_bytes;
     size_t n = 1;
 
@@ -99,8 +99,7 @@ range_count(const struct ramet_objstore *store, const struct missing *missing,
 
         if (next->lsn != first->lsn ||
             ramet_id_compare(&next->id.id, &first->id.id) != 0 ||
-            (next->offset_bytes > end &&
-             next->offset_bytes - end > GAP_BYTES_MAX) ||
+            (next->offset_bytes > end && next->offset_bytes - end > gap) ||
             next_end - first->offset_bytes > RANGE_BYTES_MAX)
             break;
         if (next_end > end)

@@ -261,10 +261,9 @@ ramet_overlay_least(const struct ramet_overlay *overlay)
 /* The base image of page `pgno` in the commits from `first` on: the page's last
  * image, or the base of its last delta. */
 static enum ramet_rc
-find_base(const struct ramet_overlay *overlay,
-          struct ramet_table_cursor *cursor, unsigned first, uint32_t pgno,
+find_base(const struct ramet_overlay *overlay, unsigned first, uint32_t pgno,
           enum ramet_overlay_answer *out_answer, struct ramet_located *out,
-          struct ramet_err *err)
+          const struct ramet_commit_object **out_commit, struct ramet_err *err)
 {
     assert(first <= overlay->commit_count);
     assert(pgno >= 1);
@@ -274,7 +273,8 @@ find_base(const struct ramet_overlay *overlay,
         if (ramet_pageset_contains(&commit->changed, pgno)) {
             *out_answer = RAMET_OVERLAY_FOUND;
             out->image_pgno = pgno;
-            return ramet_table_find(cursor, commit, pgno, &out->image, err);
+            *out_commit = commit;
+            return RAMET_OK;
         }
         if (ramet_pageset_contains(&commit->deltas.pages, pgno)) {
             uint32_t block, position;
@@ -293,10 +293,9 @@ find_base(const struct ramet_overlay *overlay,
 }
 
 static enum ramet_rc
-find_delta(const struct ramet_overlay *overlay,
-           struct ramet_table_cursor *cursor, unsigned at, uint32_t pgno,
+find_delta(const struct ramet_overlay *overlay, unsigned at, uint32_t pgno,
            enum ramet_overlay_answer *out_answer, struct ramet_located *out,
-           struct ramet_err *err)
+           const struct ramet_commit_object **out_commit, struct ramet_err *err)
 {
     const struct ramet_commit_object *const commit = overlay->commits[at];
     uint32_t block, base;
@@ -306,30 +305,31 @@ find_delta(const struct ramet_overlay *overlay,
     ramet_commit_find_delta(commit, pgno, &block, &out->position, &base);
     out->block = ramet_commit_delta_block(commit, block);
     out->lsn = commit->lsn;
-    return find_base(overlay, cursor, at + 1, base, out_answer, out, err);
+    return find_base(overlay, at + 1, base, out_answer, out, out_commit, err);
 }
 
 enum ramet_rc
-ramet_overlay_find(const struct ramet_overlay *overlay,
-                   struct ramet_table_cursor *cursor, uint32_t pgno,
+ramet_overlay_find(const struct ramet_overlay *overlay, uint32_t pgno,
                    enum ramet_overlay_answer *out_answer,
-                   struct ramet_located *out_located, struct ramet_err *err)
+                   struct ramet_located *out_located,
+                   const struct ramet_commit_object **out_commit,
+                   struct ramet_err *err)
 {
     assert(pgno >= 1);
-    assert(cursor->history == overlay->history);
     *out_located = (struct ramet_located){.image_pgno = pgno};
+    *out_commit = NULL;
     for (unsigned i = 0; i < overlay->commit_count; i++) {
         const struct ramet_commit_object *const commit = overlay->commits[i];
 
         if (ramet_pageset_contains(&commit->changed, pgno)) {
             *out_answer = RAMET_OVERLAY_FOUND;
             out_located->lsn = commit->lsn;
-            return ramet_table_find(cursor, commit, pgno, &out_located->image,
-                                    err);
+            *out_commit = commit;
+            return RAMET_OK;
         }
         if (ramet_pageset_contains(&commit->deltas.pages, pgno))
-            return find_delta(overlay, cursor, i, pgno, out_answer, out_located,
-                              err);
+            return find_delta(overlay, i, pgno, out_answer, out_located,
+                              out_commit, err);
         if (pgno > commit->least_page_count) {
             *out_answer = RAMET_OVERLAY_ZERO;
             return RAMET_OK;

@@ -39,16 +39,18 @@ void ramet_history_forget_overlays(struct ramet_history *history);
 uint32_t ramet_overlay_least(const struct ramet_overlay *overlay);
 
 enum ramet_overlay_answer {
-    RAMET_OVERLAY_FOUND,
+    RAMET_OVERLAY_FOUND, /* its tables name the frame of out_located->image_pgno */
     RAMET_OVERLAY_ZERO,
     RAMET_OVERLAY_OLDER /* no commit says: ask the map for out_located->image_pgno;
                          where there is a delta, for its base image alone */
 };
+/* Which commit has the page: no request. *out_commit is NULL unless FOUND. */
 RAMET_NODISCARD enum ramet_rc
-ramet_overlay_find(const struct ramet_overlay *overlay,
-                   struct ramet_table_cursor *cursor, uint32_t pgno,
+ramet_overlay_find(const struct ramet_overlay *overlay, uint32_t pgno,
                    enum ramet_overlay_answer *out_answer,
-                   struct ramet_located *out_located, struct ramet_err *err);
+                   struct ramet_located *out_located,
+                   const struct ramet_commit_object **out_commit,
+                   struct ramet_err *err);
 
 /* Are these pages of the overlay's state? RAMET_EINVAL. */
 RAMET_NODISCARD enum ramet_rc

@@ -12,6 +12,7 @@
 
 #include "core/alloc.h"
 #include "metastore/head_cache.h"
+#include "metastore/table_impl.h"
 
 #define CHUNKS_AT_ONCE 16u
 
@@ -49,12 +50,11 @@ chunk_key(const struct ramet_segment_info *segment, uint32_t index)
     };
 }
 
-/* Verify one chunk's bytes and cache them; the entry is held. */
-static enum ramet_rc
-keep_chunk(struct ramet_history *history,
-           const struct ramet_segment_info *segment, uint32_t index,
-           const uint8_t *bytes, struct ramet_lru_entry **out_entry,
-           struct ramet_err *err)
+enum ramet_rc
+ramet_table_keep_chunk(struct ramet_history *history,
+                       const struct ramet_segment_info *segment, uint32_t index,
+                       const uint8_t *bytes, struct ramet_lru_entry **out_entry,
+                       struct ramet_err *err)
 {
     const struct ramet_table_chunk *const chunk = &segment->chunks[index];
     const struct ramet_lru_key key = chunk_key(segment, index);
@@ -85,29 +85,36 @@ keep_chunk(struct ramet_history *history,
     return RAMET_OK;
 }
 
+bool
+ramet_table_has_chunk(struct ramet_history *history,
+                      const struct ramet_segment_info *segment, uint32_t index)
+{
+    const struct ramet_lru_key key = chunk_key(segment, index);
+    struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
+
+    assert(index < segment->chunk_count);
+    ramet_history_release(history, entry);
+    return entry != NULL;
+}
+
 /* Was the chunk before it read already? Then somebody goes through the segment. */
 static bool
 is_in_turn(struct ramet_history *history,
            const struct ramet_segment_info *segment, uint32_t index)
 {
-    struct ramet_lru_key key;
-    struct ramet_lru_entry *entry;
-
     assert(index < segment->chunk_count);
-    if (index == 0)
-        return false;
-    key = chunk_key(segment, index - 1);
-    entry = ramet_lru_get(&history->lru, &key);
-    ramet_history_release(history, entry);
-    return entry != NULL;
+    return index > 0 && ramet_table_has_chunk(history, segment, index - 1);
 }
 
-/* The chunk after the last that one read beginning at `index` may take. */
-static uint32_t
-read_ahead_end(const struct ramet_segment_info *segment, uint32_t index,
-               uint32_t last_wanted)
+uint32_t
+ramet_table_ahead(struct ramet_history *history,
+                  const struct ramet_segment_info *segment, uint32_t index,
+                  uint32_t last_wanted)
 {
     uint32_t end = index + 1;
+
+    if (is_in_turn(history, segment, index))
+        last_wanted = UINT32_MAX;
 
     while (end < segment->chunk_count && end - index < CHUNKS_AT_ONCE &&
            segment->chunks[end].first_pgno <= last_wanted &&
@@ -129,11 +136,10 @@ read_chunks(struct ramet_table_cursor *cursor,
     /* What is sent ahead comes chunk by chunk, and is found so. */
     const bool by_itself =
         (cursor->history->store->traits & RAMET_STORE_SENDS_AHEAD) != 0;
-    const uint32_t last_wanted = is_in_turn(cursor->history, segment, index)
-                                     ? UINT32_MAX
-                                     : cursor->last_wanted;
-    const uint32_t end =
-        by_itself ? index + 1 : read_ahead_end(segment, index, last_wanted);
+    const uint32_t end = by_itself
+                             ? index + 1
+                             : ramet_table_ahead(cursor->history, segment,
+                                                 index, cursor->last_wanted);
     const uint64_t start = segment->chunks[index].offset_bytes;
     const uint64_t length = segment->chunks[end - 1].offset_bytes +
                             segment->chunks[end - 1].length_bytes - start;
@@ -154,9 +160,9 @@ read_chunks(struct ramet_table_cursor *cursor,
     for (uint32_t i = index; rc == RAMET_OK && i < end; i++) {
         struct ramet_lru_entry *entry = NULL;
 
-        rc = keep_chunk(cursor->history, segment, i,
-                        bytes + (segment->chunks[i].offset_bytes - start),
-                        &entry, err);
+        rc = ramet_table_keep_chunk(
+            cursor->history, segment, i,
+            bytes + (segment->chunks[i].offset_bytes - start), &entry, err);
         if (rc == RAMET_OK && i == index)
             wanted = entry;
         else if (rc == RAMET_OK)
@@ -226,8 +232,8 @@ ramet_table_cursor_load(struct ramet_table_cursor *cursor,
     return rc;
 }
 
-static const struct ramet_segment_info *
-find_segment(const struct ramet_commit_object *commit, uint32_t pgno)
+const struct ramet_segment_info *
+ramet_table_segment(const struct ramet_commit_object *commit, uint32_t pgno)
 {
     uint32_t low = 0;
     uint32_t high = commit->segment_count;
@@ -268,8 +274,8 @@ find_frame(const struct ramet_frame *frames, uint32_t count, uint32_t pgno)
     return &frames[low - 1];
 }
 
-static uint32_t
-find_chunk(const struct ramet_segment_info *segment, uint32_t pgno)
+uint32_t
+ramet_table_chunk_of(const struct ramet_segment_info *segment, uint32_t pgno)
 {
     uint32_t low = 0;
     uint32_t high = segment->chunk_count - 1;
@@ -292,7 +298,8 @@ ramet_table_find(struct ramet_table_cursor *cursor,
                  const struct ramet_commit_object *commit, uint32_t pgno,
                  struct ramet_frame *out_frame, struct ramet_err *err)
 {
-    const struct ramet_segment_info *const segment = find_segment(commit, pgno);
+    const struct ramet_segment_info *const segment =
+        ramet_table_segment(commit, pgno);
     const struct ramet_frame *frame = NULL;
     enum ramet_rc rc;
 
@@ -301,7 +308,7 @@ ramet_table_find(struct ramet_table_cursor *cursor,
         frame = find_frame(segment->frames, segment->frame_count, pgno);
     } else if (segment != NULL && segment->chunk_count > 0) {
         rc = ramet_table_cursor_load(cursor, commit, segment,
-                                     find_chunk(segment, pgno), err);
+                                     ramet_table_chunk_of(segment, pgno), err);
         if (rc != RAMET_OK)
             return rc;
         frame = find_frame(cursor->frames, cursor->frame_count, pgno);

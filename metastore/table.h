@@ -27,6 +27,15 @@ RAMET_NODISCARD enum ramet_rc
 ramet_table_find(struct ramet_table_cursor *cursor,
                  const struct ramet_commit_object *commit, uint32_t pgno,
                  struct ramet_frame *out_frame, struct ramet_err *err);
+/* Before frames are looked for: of the chunks that name the frame of
+ * located[i].image_pgno in commits[i] (NULL: none) those that are not in the cache are
+ * read into it, all at once, where the store takes many reads at a time. What is damaged
+ * is left for ramet_table_find() to find. */
+RAMET_NODISCARD enum ramet_rc
+ramet_table_bring(struct ramet_history *history,
+                  const struct ramet_commit_object *const *commits,
+                  const struct ramet_located *located, size_t count,
+                  struct ramet_err *err);
 /* All frames of chunk `index` of a segment, read and verified. */
 RAMET_NODISCARD enum ramet_rc
 ramet_table_cursor_load(struct ramet_table_cursor *cursor,

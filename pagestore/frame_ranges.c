@@ -6,6 +6,8 @@
  *   (2) Ranges come in the order in which the caller gave their first frames.
  *   (3) RANGE_MAX bounds a range, AT_ONCE_BYTES what is read at a time; but a frame
  *       alone, and a range alone, may be larger.
+ *   (4) What lies between two frames is read along where that is no more than
+ *       ramet_objstore_gap().
  *
  * Layer: pagestore.
  */
@@ -17,12 +19,10 @@
 #include "pagestore/delta.h"
 #include "pagestore/frame_impl.h"
 
-#define GAP_MAX (32u << 10)
 /* A MiB is what clients ask for at a time; the pages may take a little more. */
 #define RANGE_MAX (9u << 17)
 /* Ranges that are read at a time take at most this, unless one takes more. */
 #define AT_ONCE_BYTES (4u << 20)
-#define AT_ONCE_RANGES 64u
 
 /* One ranged read: frames that lie together. */
 struct range {
@@ -41,6 +41,8 @@ struct many {
     void *ctx;
     struct range *ranges;
     size_t range_count;
+    struct ramet_part *parts; /* of those that are read at once, as the store */
+    char (*keys)[RAMET_KEY_MAX]; /* knows them */
 };
 
 /* By object, then by offset. */
@@ -68,7 +70,7 @@ compare_places(const void *a, const void *b)
 
 /* The longest range of frames from sorted[0] on that is worth one read. */
 static struct range
-find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
+find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap)
 {
     const struct ramet_extent *first = &sorted[0]->extent;
     struct range range = {first->offset_bytes,
@@ -82,7 +84,7 @@ find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
         if (!ramet_extent_same_object(first, extent))
             break;
         if (extent->offset_bytes > range.end &&
-            extent->offset_bytes - range.end > gap_max)
+            extent->offset_bytes - range.end > gap)
             break;
         if (end > range.end && end - range.offset > RANGE_MAX)
             break;
@@ -173,12 +175,11 @@ take_range(struct many *many, const struct range *range, const uint8_t *bytes,
     return rc;
 }
 
-/* Ranges that are read at once, as the store knows them. */
+/* Ranges that are read at once: those of many->parts. */
 struct at_once {
     struct many *many;
     const struct range *ranges;
-    struct ramet_part parts[AT_ONCE_RANGES];
-    char keys[AT_ONCE_RANGES][RAMET_KEY_MAX];
+    size_t count;
 };
 
 static enum ramet_rc
@@ -188,11 +189,13 @@ take_part(void *ctx, const struct ramet_part *part, size_t got,
     struct at_once *const at_once = ctx;
 
     assert(got == part->len);
-    assert(part >= at_once->parts && part < at_once->parts + AT_ONCE_RANGES);
+    assert(part >= at_once->many->parts &&
+           part < at_once->many->parts + at_once->count);
     (void)got;
 
-    return take_range(at_once->many, &at_once->ranges[part - at_once->parts],
-                      part->buf, part->key, err);
+    return take_range(at_once->many,
+                      &at_once->ranges[part - at_once->many->parts], part->buf,
+                      part->key, err);
 }
 
 /* How many of the ranges, and bytes of them, are read at once. */
@@ -206,7 +209,7 @@ count_at_once(const struct many *many, const struct range *ranges, size_t count,
     size_t n = 1;
 
     assert(count >= 1);
-    while (many_at_once && n < count && n < AT_ONCE_RANGES) {
+    while (many_at_once && n < count) {
         const size_t len = (size_t)(ranges[n].end - ranges[n].offset);
 
         if (bytes + len > AT_ONCE_BYTES)
@@ -220,67 +223,65 @@ count_at_once(const struct many *many, const struct range *ranges, size_t count,
 }
 
 static enum ramet_rc
-read_at_once(struct many *many, struct at_once *at_once,
-             const struct range *ranges, size_t count, size_t bytes,
-             struct ramet_err *err)
+read_at_once(struct many *many, const struct range *ranges, size_t count,
+             size_t bytes, struct ramet_err *err)
 {
     struct ramet_scratch *const scratch = many->scratch;
+    struct at_once at_once = {many, ranges, count};
     size_t used = 0;
 
-    assert(count >= 1 && count <= AT_ONCE_RANGES);
+    assert(count >= 1 && count <= many->range_count);
     if (!ramet_scratch_reserve(&scratch->body, &scratch->body_capacity, bytes))
         return RAMET_FAIL(err, RAMET_ENOMEM, "ranges of %zu bytes", bytes);
-    at_once->many = many;
-    at_once->ranges = ranges;
     for (size_t i = 0; i < count; i++) {
         const size_t len = (size_t)(ranges[i].end - ranges[i].offset);
 
-        ramet_extent_key(&ranges[i].frames[0]->extent, at_once->keys[i]);
-        at_once->parts[i] = (struct ramet_part){.key = at_once->keys[i],
-                                                .offset = ranges[i].offset,
-                                                .len = len,
-                                                .buf = scratch->body + used};
+        ramet_extent_key(&ranges[i].frames[0]->extent, many->keys[i]);
+        many->parts[i] = (struct ramet_part){.key = many->keys[i],
+                                             .offset = ranges[i].offset,
+                                             .len = len,
+                                             .buf = scratch->body + used};
         used += len;
     }
     assert(used == bytes);
-    return ramet_objstore_read_parts(many->reader->store, at_once->parts, count,
-                                     take_part, at_once, err);
+    return ramet_objstore_read_parts(many->reader->store, many->parts, count,
+                                     take_part, &at_once, err);
 }
 
 static enum ramet_rc
 read_ranges(struct many *many, struct ramet_err *err)
 {
-    struct at_once *const at_once = ramet_alloc(sizeof(*at_once));
     enum ramet_rc rc = RAMET_OK;
 
     assert(many->range_count > 0);
-    if (at_once == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%zu ranges: no memory",
-                          many->range_count);
+    many->parts = ramet_alloc(many->range_count * sizeof(*many->parts));
+    many->keys = ramet_alloc(many->range_count * sizeof(*many->keys));
+    if (many->parts == NULL || many->keys == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%zu ranges: no memory",
+                        many->range_count);
     for (size_t i = 0; rc == RAMET_OK && i < many->range_count;) {
         size_t bytes;
         const size_t n = count_at_once(many, many->ranges + i,
                                        many->range_count - i, &bytes);
 
-        rc = read_at_once(many, at_once, many->ranges + i, n, bytes, err);
+        rc = read_at_once(many, many->ranges + i, n, bytes, err);
         i += n;
     }
-    ramet_free(at_once);
+    ramet_free(many->keys);
+    ramet_free(many->parts);
     return rc;
 }
 
 static void
 find_ranges(struct many *many, const struct ramet_frame **sorted, size_t count)
 {
-    const uint64_t gap_max =
-        (many->reader->store->traits & RAMET_STORE_SENDS_AHEAD) != 0 ? 0
-                                                                     : GAP_MAX;
+    const uint64_t gap = ramet_objstore_gap(many->reader->store);
 
     assert(many->range_count == 0);
     qsort(sorted, count, sizeof(*sorted), compare_places);
     for (size_t i = 0; i < count;) {
         many->ranges[many->range_count] =
-            find_range(sorted + i, count - i, gap_max);
+            find_range(sorted + i, count - i, gap);
         i += many->ranges[many->range_count++].count;
     }
     assert(many->range_count >= 1 && many->range_count <= count);

@@ -158,6 +158,22 @@ ramet_objstore_read_parts(struct ramet_objstore *store,
     return rc;
 }
 
+/* Of a directory a read more is a system call. Of a bucket it is headers of 600 bytes and
+ * more, a tenth of a millisecond of a processor, and a place among those that may be in
+ * flight; and at AWS's prices a GET is what 4.4 KiB are that leave it. */
+#define READ_COST (32u << 10)
+#define REQUEST_COST (4u << 10)
+
+uint64_t
+ramet_objstore_gap(const struct ramet_objstore *store)
+{
+    assert(store != NULL);
+    if ((store->traits & RAMET_STORE_SENDS_AHEAD) != 0)
+        return 0;
+    return (store->traits & RAMET_STORE_READS_PARTS) != 0 ? REQUEST_COST
+                                                          : READ_COST;
+}
+
 enum ramet_rc
 ramet_objstore_size(struct ramet_objstore *store, const char *key,
                     uint64_t *out_size_bytes, struct ramet_err *err)

@@ -206,6 +206,9 @@ ramet_objstore_read_parts(struct ramet_objstore *store,
                           const struct ramet_part *parts, size_t count,
                           ramet_part_visit *visit, void *ctx,
                           struct ramet_err *err);
+/* What lies between two places that are read is read along, in one read, where it is
+ * no more than this: one read more would cost as much. */
+uint64_t ramet_objstore_gap(const struct ramet_objstore *store);
 RAMET_NODISCARD enum ramet_rc
 ramet_objstore_size(struct ramet_objstore *store, const char *key,
                     uint64_t *out_size_bytes, struct ramet_err *err);

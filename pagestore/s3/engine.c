@@ -12,9 +12,11 @@
 
 #include "core/alloc.h"
 #include "core/os.h"
+#include "core/os_room.h"
 #include "core/waiting.h"
 
 #define IDLE_MAX RAMET_S3_IN_FLIGHT
+#define IN_FLIGHT_LEAST 8u
 #define POLL_MS 100 /* while something runs: patience is looked at */
 #define POLL_IDLE_MS 60000
 #define ASK_WAITER_MS 50u /* a caller who has had enough is not told of it */
@@ -25,13 +27,13 @@ struct ramet_s3_engine {
     CURLM *multi;
     struct ramet_thread thread;
     struct ramet_mutex mutex;
-    struct ramet_cond ended; /* some exchange has */
-    bool stop;               /* mutex */
-    struct ramet_s3_exchange *queue,
-        **queue_at; /* mutex: not begun, in order */
+    bool stop;                       /* mutex */
+    bool has_cancelled;              /* mutex: somebody wants one to end */
+    struct ramet_s3_exchange *queue; /* mutex: not begun, in order */
     /* The thread's. */
     struct ramet_s3_exchange *running[RAMET_S3_IN_FLIGHT];
-    unsigned running_count;
+    unsigned running_count, running_max; /* invariant (1) */
+    uint64_t looked_ms;                  /* for those that hang */
     CURL *idle[IDLE_MAX];
     unsigned idle_count;
 };
@@ -75,7 +77,8 @@ tell_done(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
     ramet_mutex_lock(&engine->mutex);
     assert(!x->done && x->easy == NULL); /* invariant (4) */
     x->done = true;
-    ramet_cond_broadcast(&engine->ended);
+    if (x->waiter != NULL)
+        ramet_cond_signal(x->waiter);
     ramet_mutex_unlock(&engine->mutex);
 }
 
@@ -118,14 +121,13 @@ begin(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
                                         : curl_easy_init();
 
     assert(x->easy == NULL && !x->done);
-    assert(engine->running_count < RAMET_S3_IN_FLIGHT); /* invariant (1) */
-    x->began_ms = now_ms();
+    assert(engine->running_count < engine->running_max); /* invariant (1) */
     if (easy != NULL) {
         ramet_s3_exchange_set_up(x, easy);
         if (curl_multi_add_handle(engine->multi, easy) == CURLM_OK) {
             x->easy = easy;
-            ramet_patience_begin(&x->patience, x->stall_timeout_ms, x->began_ms,
-                                 0);
+            ramet_patience_begin(&x->patience, x->stall_timeout_ms,
+                                 atomic_load(&x->began_ms), 0);
             engine->running[engine->running_count++] = x;
             return;
         }
@@ -145,18 +147,16 @@ next_to_begin(struct ramet_s3_engine *engine, uint64_t *io_wait_ms)
 
     ramet_mutex_lock(&engine->mutex);
     while (*at != NULL && found == NULL &&
-           engine->running_count < RAMET_S3_IN_FLIGHT) {
+           engine->running_count < engine->running_max) {
         struct ramet_s3_exchange *const x = *at;
 
         if (x->wants_cancel || x->throttle == NULL ||
             ramet_s3_throttle_begin(x->throttle, now)) {
             assert(!x->done && x->easy == NULL);
             found = x;
-            x->begun = true;
+            atomic_store(&x->began_ms, now);
             x->cancelled = x->wants_cancel;
             *at = x->next;
-            if (*at == NULL)
-                engine->queue_at = at;
         } else {
             const uint64_t wait = ramet_s3_throttle_wait_ms(x->throttle, now);
 
@@ -184,7 +184,7 @@ begin_all(struct ramet_s3_engine *engine)
         x->code = CURLE_ABORTED_BY_CALLBACK;
         tell_done(engine, x);
     }
-    assert(engine->running_count <= RAMET_S3_IN_FLIGHT); /* invariant (1) */
+    assert(engine->running_count <= engine->running_max); /* invariant (1) */
     return wait_ms;
 }
 
@@ -207,28 +207,40 @@ take_ends(struct ramet_s3_engine *engine)
     }
 }
 
-/* Ends those that nobody waits for any longer, and those that hang. */
+/* Ends those that nobody waits for any longer. */
 static void
-cut_off(struct ramet_s3_engine *engine)
+end_cancelled(struct ramet_s3_engine *engine)
+{
+    bool any;
+
+    ramet_mutex_lock(&engine->mutex);
+    any = engine->has_cancelled;
+    engine->has_cancelled = false;
+    for (unsigned at = 0; any && at < engine->running_count; at++)
+        engine->running[at]->cancelled = engine->running[at]->wants_cancel;
+    ramet_mutex_unlock(&engine->mutex);
+    for (unsigned at = engine->running_count; any && at-- > 0;)
+        if (engine->running[at]->cancelled)
+            finish(engine, at, CURLE_ABORTED_BY_CALLBACK);
+}
+
+/* Ends those that hang. */
+static void
+end_hung(struct ramet_s3_engine *engine)
 {
     const uint64_t now = now_ms();
 
-    assert(engine->running_count <= RAMET_S3_IN_FLIGHT); /* invariant (1) */
+    if (now - engine->looked_ms < POLL_MS)
+        return;
+    engine->looked_ms = now;
     for (unsigned at = engine->running_count; at-- > 0;) {
         struct ramet_s3_exchange *const x = engine->running[at];
-        bool cancel;
 
-        ramet_mutex_lock(&engine->mutex);
-        cancel = x->wants_cancel;
-        ramet_mutex_unlock(&engine->mutex);
-        if (cancel) {
-            x->cancelled = true;
-            finish(engine, at, CURLE_ABORTED_BY_CALLBACK);
-        } else if (ramet_patience_is_lost(&x->patience, now,
-                                          ramet_s3_exchange_moved(x))) {
-            x->out_of_patience = true;
-            finish(engine, at, CURLE_OPERATION_TIMEDOUT);
-        }
+        if (!ramet_patience_is_lost(&x->patience, now,
+                                    ramet_s3_exchange_moved(x)))
+            continue;
+        x->out_of_patience = true;
+        finish(engine, at, CURLE_OPERATION_TIMEDOUT);
     }
 }
 
@@ -254,7 +266,8 @@ run(void *arg)
 
         (void)curl_multi_perform(engine->multi, &running);
         take_ends(engine);
-        cut_off(engine);
+        end_cancelled(engine);
+        end_hung(engine);
         wait_ms = begin_all(engine);
         if (engine->running_count > 0 && wait_ms > POLL_MS)
             wait_ms = POLL_MS;
@@ -275,9 +288,19 @@ engine_free(struct ramet_s3_engine *engine)
         curl_easy_cleanup(engine->idle[i]);
     if (engine->multi != NULL)
         (void)curl_multi_cleanup(engine->multi);
-    ramet_cond_done(&engine->ended);
     ramet_mutex_done(&engine->mutex);
     ramet_free(engine);
+}
+
+/* Invariant (1). */
+static unsigned
+most_in_flight(void)
+{
+    const unsigned part = ramet_os_descriptors() / 4;
+
+    if (part >= RAMET_S3_IN_FLIGHT)
+        return RAMET_S3_IN_FLIGHT;
+    return part > IN_FLIGHT_LEAST ? part : IN_FLIGHT_LEAST;
 }
 
 static enum ramet_rc
@@ -291,15 +314,14 @@ engine_new(struct ramet_s3_engine **out_engine, struct ramet_err *err)
     ramet_curl_ready();
     engine->refs = 1;
     engine->fork_count = ramet_os_fork_count();
-    engine->queue_at = &engine->queue;
+    engine->running_max = most_in_flight();
     ramet_mutex_init(&engine->mutex);
-    ramet_cond_init(&engine->ended);
     engine->multi = curl_multi_init();
     if (engine->multi == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "S3: out of memory");
     if (rc == RAMET_OK) {
         (void)curl_multi_setopt(engine->multi, CURLMOPT_MAXCONNECTS,
-                                (long)RAMET_S3_IN_FLIGHT);
+                                (long)engine->running_max);
         rc = ramet_thread_start(&engine->thread, "ramet-s3", run, engine, err);
     }
     if (rc != RAMET_OK) {
@@ -365,6 +387,18 @@ ramet_s3_engine_check(const struct ramet_s3_engine *engine,
                             "S3: opened before fork(); open it anew");
 }
 
+/* Invariant (1): behind all of its rank. Under the mutex. */
+static void
+enqueue(struct ramet_s3_engine *engine, struct ramet_s3_exchange *exchange)
+{
+    struct ramet_s3_exchange **at = &engine->queue;
+
+    while (*at != NULL && (*at)->rank <= exchange->rank)
+        at = &(*at)->next;
+    exchange->next = *at;
+    *at = exchange;
+}
+
 enum ramet_rc
 ramet_s3_start(struct ramet_s3_engine *engine,
                struct ramet_s3_exchange *exchange, struct ramet_err *err)
@@ -376,10 +410,8 @@ ramet_s3_start(struct ramet_s3_engine *engine,
     if (rc != RAMET_OK)
         return rc;
     assert(!exchange->done && exchange->stall_timeout_ms > 0);
-    exchange->next = NULL;
     ramet_mutex_lock(&engine->mutex);
-    *engine->queue_at = exchange;
-    engine->queue_at = &exchange->next;
+    enqueue(engine, exchange);
     ramet_mutex_unlock(&engine->mutex);
     (void)curl_multi_wakeup(engine->multi);
     return RAMET_OK;
@@ -393,6 +425,24 @@ first_done(struct ramet_s3_exchange **exchanges, size_t count)
         if (exchanges[i]->done)
             return exchanges[i];
     return NULL;
+}
+
+/* Wait until one of them is done, or for `ms`. Under the mutex. */
+static void
+wait_for(struct ramet_s3_engine *engine, struct ramet_s3_exchange **exchanges,
+         size_t count, uint64_t ms)
+{
+    struct ramet_cond ended;
+
+    ramet_cond_init(&ended);
+    for (size_t i = 0; i < count; i++) {
+        assert(exchanges[i]->waiter == NULL && !exchanges[i]->done);
+        exchanges[i]->waiter = &ended;
+    }
+    (void)ramet_cond_wait_ms(&ended, &engine->mutex, ms);
+    for (size_t i = 0; i < count; i++)
+        exchanges[i]->waiter = NULL;
+    ramet_cond_done(&ended);
 }
 
 struct ramet_s3_exchange *
@@ -410,9 +460,8 @@ ramet_s3_wait(struct ramet_s3_engine *engine,
         ramet_mutex_lock(&engine->mutex);
         done = first_done(exchanges, count);
         if (done == NULL && left > 0)
-            (void)ramet_cond_wait_ms(&engine->ended, &engine->mutex,
-                                     left < ASK_WAITER_MS ? left
-                                                          : ASK_WAITER_MS);
+            wait_for(engine, exchanges, count,
+                     left < ASK_WAITER_MS ? left : ASK_WAITER_MS);
         ramet_mutex_unlock(&engine->mutex);
         if (done == NULL && (left == 0 || ramet_waiting_is_over()))
             break;
@@ -426,25 +475,23 @@ ramet_s3_cancel(struct ramet_s3_engine *engine,
 {
     ramet_mutex_lock(&engine->mutex);
     exchange->wants_cancel = true;
+    engine->has_cancelled = true;
     ramet_mutex_unlock(&engine->mutex);
     (void)curl_multi_wakeup(engine->multi);
     ramet_mutex_lock(&engine->mutex);
     while (!exchange->done)
-        ramet_cond_wait(&engine->ended, &engine->mutex);
+        wait_for(engine, &exchange, 1, POLL_IDLE_MS);
     ramet_mutex_unlock(&engine->mutex);
 }
 
-bool
-ramet_s3_has_begun(struct ramet_s3_engine *engine,
-                   const struct ramet_s3_exchange *exchange)
+uint64_t
+ramet_s3_ran_ms(const struct ramet_s3_exchange *exchange)
 {
-    bool begun;
+    const uint64_t began_ms = atomic_load(&exchange->began_ms);
+    const uint64_t now = now_ms();
 
     assert(exchange->url != NULL);
-    ramet_mutex_lock(&engine->mutex);
-    begun = exchange->begun;
-    ramet_mutex_unlock(&engine->mutex);
-    return begun;
+    return began_ms != 0 && now > began_ms ? now - began_ms : 0;
 }
 
 bool

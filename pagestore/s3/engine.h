@@ -5,7 +5,10 @@
  * So a thousand databases in one process share connections, and need neither a
  * thread nor a descriptor each; HTTP/2 is spoken where a server offers it.
  *
- *   (1) At most RAMET_S3_IN_FLIGHT exchanges run; the others wait in order.
+ *   (1) At most RAMET_S3_IN_FLIGHT exchanges run, and no more than a quarter of the
+ *       descriptors that the process may have; the others wait, those first whose
+ *       reader has the fewest under way, so that who reads one page is not behind all
+ *       that another reads ahead.
  *   (2) Of one lane at most what its throttle grants; a lane that has to wait
  *       does not hold up the others.
  *   (3) Every exchange ends: core/patience.h, and the time to connect.
@@ -28,8 +31,8 @@
 #include "pagestore/s3/exchange.h"
 #include "pagestore/s3/throttle.h"
 
-/* Pages that lie scattered are a request each: of a link of 100 Mbit/s and 20 ms 32 of
- * them filled a fifth. */
+/* Pages that lie scattered are a request each, and 1.5 KiB: a link of 100 Mbit/s and
+ * 20 ms holds 160 of them, a store that takes some milliseconds for each more. */
 #define RAMET_S3_IN_FLIGHT RAMET_S3_WINDOW_MAX
 
 struct ramet_s3_engine;
@@ -63,9 +66,8 @@ RAMET_NODISCARD enum ramet_rc
 ramet_s3_run(struct ramet_s3_engine *engine, struct ramet_s3_exchange *exchange,
              struct ramet_err *err);
 
-/* Has it left the queue? Before that no store was asked. */
-bool ramet_s3_has_begun(struct ramet_s3_engine *engine,
-                        const struct ramet_s3_exchange *exchange);
+/* For how long it runs; 0: it is in the queue, and no store was asked. */
+uint64_t ramet_s3_ran_ms(const struct ramet_s3_exchange *exchange);
 /* Was the lane told to slow down, and has not recovered? */
 bool ramet_s3_is_throttled(struct ramet_s3_engine *engine,
                            const struct ramet_s3_throttle *throttle);

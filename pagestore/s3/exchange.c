@@ -229,14 +229,14 @@ ramet_s3_exchange_note_end(struct ramet_s3_exchange *x, CURLcode code,
     long status = 0;
 
     assert(x->easy != NULL && !x->done);
-    assert(now_ms >= x->began_ms);
+    assert(now_ms >= atomic_load(&x->began_ms));
     x->code = code;
     (void)curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     (void)curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
     x->status = (unsigned)status;
     x->connected = connected > 0;
     x->sent_all = x->connected && x->sent == x->body_bytes;
-    x->duration_ms = now_ms - x->began_ms;
+    x->duration_ms = now_ms - atomic_load(&x->began_ms);
 }
 
 uint64_t

@@ -10,6 +10,7 @@
 #ifndef RAMET_PAGESTORE_S3_EXCHANGE_H
 #define RAMET_PAGESTORE_S3_EXCHANGE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@
 
 #define RAMET_S3_HEADER_MAX 256u
 
+struct ramet_cond;
 struct ramet_s3_throttle;
 
 /* One HTTP exchange. The first part is the owner's, zeroed but for what is
@@ -37,6 +39,7 @@ struct ramet_s3_exchange {
     const char *ca_file;                /* NULL: the system's */
     bool direct;                        /* past any proxy */
     uint64_t connect_timeout_ms, stall_timeout_ms;
+    unsigned rank; /* how many of the same reader were under way before it */
 
     /* What came. */
     struct ramet_buf answer; /* the owner's in the end: ramet_buf_done() */
@@ -57,10 +60,12 @@ struct ramet_s3_exchange {
     /* The engine's. */
     CURL *easy;
     struct ramet_s3_exchange *next;
-    bool begun, done, wants_cancel; /* engine's mutex */
+    struct ramet_cond *waiter; /* engine's mutex; or NULL */
+    bool done, wants_cancel;   /* engine's mutex */
+    _Atomic uint64_t began_ms; /* when it left the queue; 0: not yet */
     int part;
     size_t part_pos;
-    uint64_t sent, body_bytes, began_ms;
+    uint64_t sent, body_bytes;
     struct ramet_patience patience;
 };
 

@@ -1,24 +1,23 @@
 /*
  * parts.c - many ranged reads at a time.
  *
- *   (1) At most AT_ONCE of one call are under way, so that one reader leaves
- *       room for the others of the process.
+ *   (1) At most AT_ONCE of one call are under way; the first of another goes before
+ *       those that wait for their turn (engine.h).
  *   (2) Parts are visited as they come, on the caller's thread; when the call
  *       returns none is under way, and nothing writes to its buffers.
  *   (3) One that fails is asked for once more alone, with all its tries.
  *   (4) One that takes longer than nearly all before it is asked for a second time,
- *       once, from when it left the queue on: hedge.h says when.
+ *       once: hedge.h says when.
  */
 #include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/os.h"
 #include "core/waiting.h"
 #include "pagestore/s3/answer.h"
 #include "pagestore/s3/s3store_impl.h"
 
-#define AT_ONCE 32u
+#define AT_ONCE 128u
 
 struct slot {
     const struct ramet_part *part;
@@ -27,7 +26,6 @@ struct slot {
     struct ramet_s3_try a_try;
     struct ramet_s3_try *second; /* NULL: it was not asked for again */
     bool may_hedge;
-    uint64_t asked_ms;
 };
 
 struct reading {
@@ -37,14 +35,6 @@ struct reading {
     struct slot *slots[AT_ONCE]; /* the first `busy` are under way */
     unsigned busy;
 };
-
-static uint64_t
-now_ms(void)
-{
-    const struct ramet_os *const os = ramet_os_system();
-
-    return os->mono_ns(os->ctx) / 1000000u;
-}
 
 static void
 slot_free(struct slot *slot)
@@ -71,10 +61,10 @@ begin(struct reading *r, const struct ramet_part *part, struct ramet_err *err)
                                               .range_offset = part->offset,
                                               .range_length = part->len,
                                               .hedge = r->s3->hedge,
+                                              .rank = r->busy,
                                               .answer_max = part->len};
     slot->second = NULL;
     slot->may_hedge = ramet_s3_may_hedge(&slot->request);
-    slot->asked_ms = now_ms();
     rc = ramet_s3_try_start(&r->s3->caller, &slot->request, &slot->a_try, err);
     if (rc == RAMET_OK)
         r->busy++;
@@ -144,18 +134,12 @@ static void
 hedge_late(struct reading *r, uint64_t after_ms)
 {
     const struct ramet_s3_caller *const caller = &r->s3->caller;
-    const uint64_t now = now_ms();
 
     for (unsigned i = 0; i < r->busy; i++) {
         struct slot *const slot = r->slots[i];
 
-        if (!slot->may_hedge || now - slot->asked_ms < after_ms)
+        if (!slot->may_hedge || ramet_s3_late_in_ms(&slot->a_try, after_ms) > 0)
             continue;
-        if (!ramet_s3_has_begun(caller->bucket->engine,
-                                &slot->a_try.exchange)) {
-            slot->asked_ms = now;
-            continue;
-        }
         slot->may_hedge = false;
         assert(slot->second == NULL);
         /* Others may have been the ones that may, meanwhile. */
@@ -169,7 +153,6 @@ static struct ramet_s3_exchange *
 wait_for_any(struct reading *r, uint64_t after_ms)
 {
     struct ramet_s3_exchange *exchanges[2 * AT_ONCE];
-    const uint64_t now = now_ms();
     uint64_t wait_ms = UINT32_MAX;
     size_t count = 0;
 
@@ -181,8 +164,7 @@ wait_for_any(struct reading *r, uint64_t after_ms)
         if (slot->second != NULL)
             exchanges[count++] = &slot->second->exchange;
         if (slot->may_hedge && after_ms != UINT64_MAX) {
-            const uint64_t waited = now - slot->asked_ms;
-            const uint64_t left = waited < after_ms ? after_ms - waited : 0;
+            const uint64_t left = ramet_s3_late_in_ms(&slot->a_try, after_ms);
 
             wait_ms = left < wait_ms ? left : wait_ms;
         }

@@ -186,6 +186,7 @@ set_exchange(const struct ramet_s3_caller *caller,
         .direct = bucket->target.origin.is_loopback,
         .connect_timeout_ms = caller->connect_timeout_ms,
         .stall_timeout_ms = caller->stall_timeout_ms,
+        .rank = request->rank,
     };
 }
 
@@ -314,6 +315,14 @@ ramet_s3_hedge_wait_ms(const struct ramet_s3_caller *caller,
     return after;
 }
 
+uint64_t
+ramet_s3_late_in_ms(const struct ramet_s3_try *a_try, uint64_t after_ms)
+{
+    const uint64_t ran_ms = ramet_s3_ran_ms(&a_try->exchange);
+
+    return ran_ms < after_ms ? after_ms - ran_ms : 0;
+}
+
 static void
 drop(const struct ramet_s3_caller *caller,
      const struct ramet_s3_request *request, struct ramet_s3_try *t)
@@ -367,17 +376,23 @@ ramet_s3_hedge_end(const struct ramet_s3_caller *caller,
     ramet_free(second);
 }
 
-/* `first` has taken long already: whichever comes first is it. */
+/* If `first` is late by `after_ms`, whichever of two comes first is it. */
 static void
 race(const struct ramet_s3_caller *caller,
-     const struct ramet_s3_request *request, struct ramet_s3_try *first)
+     const struct ramet_s3_request *request, struct ramet_s3_try *first,
+     uint64_t after_ms)
 {
-    struct ramet_s3_try *const second = ramet_s3_hedge_start(caller, request);
-    struct ramet_s3_exchange *both[2];
+    struct ramet_s3_exchange *both[2] = {&first->exchange};
+    struct ramet_s3_try *second;
+    uint64_t left_ms;
 
+    while ((left_ms = ramet_s3_late_in_ms(first, after_ms)) > 0)
+        if (ramet_s3_wait(caller->bucket->engine, both, 1, left_ms) != NULL ||
+            ramet_waiting_is_over())
+            return;
+    second = ramet_s3_hedge_start(caller, request);
     if (second == NULL)
         return;
-    both[0] = &first->exchange;
     both[1] = &second->exchange;
     ramet_s3_hedge_end(
         caller, request, first, second,
@@ -420,15 +435,13 @@ try_once(const struct ramet_s3_caller *caller,
          struct ramet_err *err)
 {
     const uint64_t after_ms = ramet_s3_hedge_wait_ms(caller, request);
-    struct ramet_s3_exchange *x = &t->exchange;
     const enum ramet_rc rc = ramet_s3_try_start(caller, request, t, err);
 
     assert(after_ms == UINT64_MAX || request->hedge);
     if (rc != RAMET_OK)
         return rc;
-    if (after_ms != UINT64_MAX &&
-        ramet_s3_wait(caller->bucket->engine, &x, 1, after_ms) == NULL)
-        race(caller, request, t);
+    if (after_ms != UINT64_MAX)
+        race(caller, request, t, after_ms);
     ramet_s3_try_end(caller, request, t);
     return RAMET_OK;
 }

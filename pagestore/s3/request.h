@@ -52,6 +52,7 @@ struct ramet_s3_request {
     const char *content_md5; /* base64, or NULL */
     bool once;               /* invariant (1) */
     bool hedge;              /* a second one if it is slow */
+    unsigned rank;           /* how many of the same reader are under way */
     size_t answer_max;
 
     struct ramet_buf answer; /* the caller's: ramet_buf_done() */
@@ -92,9 +93,14 @@ void ramet_s3_try_end(const struct ramet_s3_caller *caller,
 
 /* Is it one of those that may be? */
 bool ramet_s3_may_hedge(const struct ramet_s3_request *request);
-/* After how long it may be asked for again; UINT64_MAX: not now. */
+/* After how long one of them is late; UINT64_MAX: none is asked for again now. */
 uint64_t ramet_s3_hedge_wait_ms(const struct ramet_s3_caller *caller,
                                 const struct ramet_s3_request *request);
+/* How long from now until this one is, 0: it is late. Its time counts from when it left
+ * the queue: before that nobody was asked who could be slow. An answer that has begun and
+ * does not end is as late as one that does not begin. */
+uint64_t
+ramet_s3_late_in_ms(const struct ramet_s3_try *a_try, uint64_t after_ms);
 /* Another try, under way, as the first is; NULL: not now. */
 struct ramet_s3_try *
 ramet_s3_hedge_start(const struct ramet_s3_caller *caller,

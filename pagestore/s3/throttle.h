@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RAMET_S3_WINDOW_MAX 128u
+#define RAMET_S3_WINDOW_MAX 256u
 
 struct ramet_s3_throttle {
     unsigned in_flight;

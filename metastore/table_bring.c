@@ -1,0 +1,262 @@
+/*
+ * table_bring.c - the chunks of frame tables that a batch of pages needs, at once.
+ *
+ * Where each lies stands in heads that are here, so none has to wait for another:
+ * scattered pages of a volume without a map would else cost a round trip a chunk.
+ *
+ *   (1) Chunks are asked for in parts of one segment each, ascending, with what lies
+ *       between two where that is no more than ramet_objstore_gap().
+ *   (2) Who looked into several chunks of a small table is likely to need the others as
+ *       well, and each would be a round trip before the pages it names: then all of it
+ *       is read.
+ *   (3) AT_ONCE bounds what is read at a time, and so the memory: each part begins and
+ *       ends with a chunk, and no more than CHUNKS_OF_A_PART are in one.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "metastore/head_cache.h"
+#include "metastore/table_impl.h"
+
+#define AT_ONCE 128u /* chunks that are wanted */
+#define CHUNKS_OF_A_PART 64u
+#define LOOKED_INTO 3u /* chunks: from here on all are read */
+#define SMALL_TABLE AT_ONCE
+
+struct wanted_chunk {
+    const struct ramet_commit_object *commit;
+    const struct ramet_segment_info *segment;
+    uint32_t index;
+};
+
+/* Chunks [first, end) of a segment, in one read. */
+struct chunk_part {
+    const struct ramet_commit_object *commit;
+    const struct ramet_segment_info *segment;
+    uint32_t first, end;
+};
+
+struct bringing {
+    struct ramet_history *history;
+    struct wanted_chunk wanted[AT_ONCE];
+    size_t wanted_count;
+    struct chunk_part ranges[AT_ONCE];
+    struct ramet_part parts[AT_ONCE]; /* each range's */
+    char keys[AT_ONCE][RAMET_KEY_MAX];
+    size_t part_count;
+};
+
+static int
+compare_chunks(const void *left, const void *right)
+{
+    const struct wanted_chunk *const a = left;
+    const struct wanted_chunk *const b = right;
+    const int order = ramet_id_compare(&a->segment->id.id, &b->segment->id.id);
+
+    return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
+}
+
+/* Keep what came and is what its head says; the rest is found out by who needs it. */
+static enum ramet_rc
+take_part(void *ctx, const struct ramet_part *part, size_t got,
+          struct ramet_err *err)
+{
+    struct bringing *const b = ctx;
+    const struct chunk_part *const range = &b->ranges[part - b->parts];
+
+    assert(part >= b->parts && part < b->parts + b->part_count);
+    assert(got == part->len);
+    (void)got;
+    (void)err;
+    for (uint32_t i = range->first; i < range->end; i++) {
+        const uint64_t at =
+            range->segment->chunks[i].offset_bytes - part->offset;
+        struct ramet_lru_entry *entry = NULL;
+
+        assert(at + range->segment->chunks[i].length_bytes <= part->len);
+        if (ramet_table_keep_chunk(b->history, range->segment, i,
+                                   (const uint8_t *)part->buf + at, &entry,
+                                   NULL) == RAMET_OK)
+            ramet_history_release(b->history, entry);
+    }
+    return RAMET_OK;
+}
+
+static bool
+may_join(const struct bringing *b, const struct chunk_part *range,
+         const struct wanted_chunk *next)
+{
+    const struct ramet_table_chunk *const last =
+        &range->segment->chunks[range->end - 1];
+    const uint64_t end = last->offset_bytes + last->length_bytes;
+
+    return range->segment == next->segment &&
+           next->index + 1 - range->first <= CHUNKS_OF_A_PART &&
+           (next->index < range->end ||
+            next->segment->chunks[next->index].offset_bytes - end <=
+                ramet_objstore_gap(b->history->store));
+}
+
+/* Invariant (1); b->wanted is sorted. */
+static void
+find_ranges(struct bringing *b)
+{
+    size_t count = 0;
+
+    assert(b->wanted_count > 0);
+    for (size_t i = 0; i < b->wanted_count; i++) {
+        const struct wanted_chunk *const next = &b->wanted[i];
+        struct chunk_part *const range = &b->ranges[count > 0 ? count - 1 : 0];
+
+        if (count > 0 && may_join(b, range, next)) {
+            if (next->index >= range->end)
+                range->end = next->index + 1;
+            continue;
+        }
+        b->ranges[count++] = (struct chunk_part){
+            next->commit, next->segment, next->index,
+            ramet_table_ahead(b->history, next->segment, next->index, 0)};
+    }
+    assert(count <= AT_ONCE);
+    b->part_count = count;
+}
+
+/* False: no memory. */
+static bool
+make_parts(struct bringing *b)
+{
+    for (size_t i = 0; i < b->part_count; i++) {
+        const struct chunk_part *const range = &b->ranges[i];
+        const struct ramet_table_chunk *const first =
+            &range->segment->chunks[range->first];
+        const struct ramet_table_chunk *const last =
+            &range->segment->chunks[range->end - 1];
+        const struct ramet_extent extent = {.volume = range->commit->volume,
+                                            .kind = RAMET_IN_SEGMENT,
+                                            .segment = range->segment->id};
+
+        assert(range->first < range->end &&
+               last->offset_bytes >= first->offset_bytes);
+        ramet_extent_key(&extent, b->keys[i]);
+        b->parts[i] = (struct ramet_part){.key = b->keys[i],
+                                          .offset = first->offset_bytes,
+                                          .len = (size_t)(last->offset_bytes +
+                                                          last->length_bytes -
+                                                          first->offset_bytes)};
+        b->parts[i].buf = ramet_alloc(b->parts[i].len);
+        if (b->parts[i].buf == NULL) {
+            b->part_count = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum ramet_rc
+bring_wanted(struct bringing *b, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    if (b->wanted_count > 1)
+        qsort(b->wanted, b->wanted_count, sizeof(b->wanted[0]), compare_chunks);
+    find_ranges(b);
+    rc = make_parts(b)
+             ? ramet_objstore_read_parts(b->history->store, b->parts,
+                                         b->part_count, take_part, b, err)
+             : RAMET_FAIL(err, RAMET_ENOMEM, "chunks of frame tables");
+    for (size_t i = 0; i < b->part_count; i++)
+        ramet_free(b->parts[i].buf);
+    b->wanted_count = 0;
+    b->part_count = 0;
+    /* Whose page it is, and whether it is so, is said by who looks for it. */
+    return rc == RAMET_ENOTFOUND || rc == RAMET_ECORRUPT ? RAMET_OK : rc;
+}
+
+static void
+add(struct bringing *b, const struct ramet_commit_object *commit,
+    const struct ramet_segment_info *segment, uint32_t index)
+{
+    assert(b->wanted_count < AT_ONCE && index < segment->chunk_count);
+    b->wanted[b->wanted_count++] =
+        (struct wanted_chunk){commit, segment, index};
+}
+
+/* Invariant (2): has the segment a small table, of which several chunks are here? */
+static bool
+wants_all(struct bringing *b, const struct ramet_segment_info *segment)
+{
+    uint32_t here = 0;
+
+    if (segment->chunk_count > SMALL_TABLE)
+        return false;
+    for (uint32_t i = 0; i < segment->chunk_count && here < LOOKED_INTO; i++)
+        here += ramet_table_has_chunk(b->history, segment, i);
+    assert(here <= LOOKED_INTO);
+    return here == LOOKED_INTO;
+}
+
+/* Read what is wanted, and of `segment` all that is not here. */
+static enum ramet_rc
+bring_all(struct bringing *b, const struct ramet_commit_object *commit,
+          const struct ramet_segment_info *segment, struct ramet_err *err)
+{
+    enum ramet_rc rc = b->wanted_count > 0 ? bring_wanted(b, err) : RAMET_OK;
+
+    assert(segment->chunk_count <= AT_ONCE);
+    for (uint32_t i = 0; rc == RAMET_OK && i < segment->chunk_count; i++)
+        if (!ramet_table_has_chunk(b->history, segment, i))
+            add(b, commit, segment, i);
+    return rc == RAMET_OK && b->wanted_count > 0 ? bring_wanted(b, err) : rc;
+}
+
+/* The chunk that names the frame of a page, unless it is the one noted last, or here. */
+static enum ramet_rc
+want(struct bringing *b, const struct ramet_commit_object *commit,
+     uint32_t pgno, struct ramet_err *err)
+{
+    const struct ramet_segment_info *const segment =
+        ramet_table_segment(commit, pgno);
+    const struct wanted_chunk *const last =
+        b->wanted_count > 0 ? &b->wanted[b->wanted_count - 1] : NULL;
+    uint32_t index;
+
+    if (segment == NULL || segment->frames != NULL || segment->chunk_count == 0)
+        return RAMET_OK;
+    index = ramet_table_chunk_of(segment, pgno);
+    if ((last != NULL && last->segment == segment && last->index == index) ||
+        ramet_table_has_chunk(b->history, segment, index))
+        return RAMET_OK;
+    if ((last == NULL || last->segment != segment) && wants_all(b, segment))
+        return bring_all(b, commit, segment, err);
+    add(b, commit, segment, index);
+    return b->wanted_count == AT_ONCE ? bring_wanted(b, err) : RAMET_OK;
+}
+
+enum ramet_rc
+ramet_table_bring(struct ramet_history *history,
+                  const struct ramet_commit_object *const *commits,
+                  const struct ramet_located *located, size_t count,
+                  struct ramet_err *err)
+{
+    struct bringing *b;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(located != NULL && commits != NULL);
+    if ((history->store->traits & RAMET_STORE_READS_PARTS) == 0)
+        return RAMET_OK;
+    b = ramet_alloc(sizeof(*b));
+    if (b == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "chunks of frame tables");
+    b->history = history;
+    b->wanted_count = 0;
+    b->part_count = 0;
+    for (size_t i = 0; i < count && rc == RAMET_OK; i++) {
+        if (commits[i] != NULL)
+            rc = want(b, commits[i], located[i].image_pgno, err);
+    }
+    if (rc == RAMET_OK && b->wanted_count > 0)
+        rc = bring_wanted(b, err);
+    ramet_free(b);
+    return rc;
+}

@@ -1290,6 +1290,26 @@ class Faults(BucketTest):
         self.fake.instead = None
         self.assertEqual(self.large().returncode, DONE)
 
+    def test_segment_that_cannot_be_completed__keeps_its_commit_away(self):
+        """It is the first of two, and the second is there."""
+        path = self.write(self.path("big.bin"), os.urandom(66 << 20))
+        first = []
+
+        def refuse_first(request, _):
+            upload = request.query.get("uploadId")
+            if not upload or request.method != "POST":
+                return ...
+            first.append(upload)
+            return 403 if upload == first[0] else ...
+
+        self.fake.instead = refuse_first
+        self.refused(NOT_PERMITTED, "init", path, "--remote", self.url("big"))
+        self.assertNotIn("commits", self.what_is_left())
+        self.fake.instead = None
+        self.ramet("push", path)
+        self.ramet("export", self.url("big"), self.path("out"))
+        self.assertEqual(self.read(self.path("out")), self.read(path))
+
     def test_large_object_whose_key_is_taken__replaces_nothing(self):
         """Not every service looks at a condition where an upload is completed."""
         self.bound()
@@ -1334,7 +1354,13 @@ class Faults(BucketTest):
         self.fake.plan(Fault("short", method="GET", key="segments/", skip=4))
         self.ramet("export", self.url("b"), out)
         self.assertEqual(self.read(out), self.read(b))
-        self.assertEqual([fault.times for fault in self.fake.faults], [0, 0])
+        for _ in range(12):
+            self.sql(self.a, COMMIT)
+            self.ramet("push", self.a)
+        whole = self.ramet("log", self.url())
+        self.fake.plan(Fault("short", method="GET", key="commits/", skip=4))
+        self.assertEqual(self.ramet("log", self.url()), whole)
+        self.assertEqual([fault.times for fault in self.fake.faults], [0, 0, 0])
 
     def test_who_may_not_delete__can_push(self):
         self.fake.plan(Fault("403", method="DELETE", times=1000))

@@ -227,7 +227,8 @@ cut_and_grow(struct model *model, uint32_t least, uint32_t page_count)
 }
 
 /* Whatever level of the tree the cut falls into: in the midst of a leaf, between two
- * leaves, where a node is empty then, and where the root is of a lower level. */
+ * leaves, where a node is empty then, and where the root is of a lower level; also
+ * where a leaf has nothing left that the cut does not take as a whole. */
 static void
 pages_cut_off__are_zeros_in_the_tree_and_told(void **state)
 {
@@ -237,12 +238,14 @@ pages_cut_off__are_zeros_in_the_tree_and_told(void **state)
         {600, 100, 600},     {600, 128, 600},       {600, 1, 600},
         {600, 599, 600},     {40000, 16400, 40000}, {40000, 16384, 40000},
         {40000, 30, 40000},  {40000, 30, 60},       {40000, 16000, 16100},
-        {40000, 130, 17000},
+        {40000, 130, 17000}, {40000, 39950, 40000}, {40000, 39950, 70000},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct ramet_objstore *const store = new_store();
+        const uint32_t more =
+            cases[i].after > cases[i].before ? cases[i].after : cases[i].before;
         struct model model;
         uint64_t written;
 
@@ -255,7 +258,7 @@ pages_cut_off__are_zeros_in_the_tree_and_told(void **state)
         cut_and_grow(&model, cases[i].least, cases[i].after);
         commit_until_mapped(&model, model.lsn);
         assert_int_equal(rollups_of_newest(&model), 0);
-        cut_and_grow(&model, cases[i].after, cases[i].before + 100);
+        cut_and_grow(&model, cases[i].after, more + 100);
         commit_until_mapped(&model, model.lsn);
         commit_until_mapped(&model, written + 2 * RAMET_MAP_EVERY_COMMITS);
         model_reopen(&model);

@@ -45,7 +45,7 @@ class Fault:
     """What is done to the next `times` requests that fit, after `skip` of them. Kinds: a status ("503",
     "403", …) with an S3 code; "lost": done, and the connection cut; "cut":
     not done, and the connection cut; "half": half the body; "reset": the same, and
-    a reset in place of an end; "short": a range less its last bytes, said to be
+    a reset in place of an end; "short": the first part of a range, said to be
     so; "slow": the body in small pieces; "wrong": a byte of
     the body flipped; "other": the body of another object; "hang"."""
 
@@ -285,7 +285,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return
             part = data[first:last + 1]
             if self.fault is not None and self.fault.kind == "short":
-                part = part[:-7]
+                part = part[:len(part) // 8]
             headers["Content-Range"] = "bytes %d-%d/%d" % (
                 first, first + len(part) - 1, len(data))
             data, status = part, 206

@@ -159,7 +159,8 @@ db.execute('SELECT ramet_pull()').fetchone()
         for hosts, token in (("127.0.0.1", SECRET), (here, SECRET),
                              ("example.org, " + here, SECRET),
                              ("127.0.0.10", None), ("127.0.0", None),
-                             (here + "0", None), ("example.org", None)):
+                             (here + "0", None), (here[:-1], None),
+                             ("127.0.0.1:", None), ("example.org", None)):
             self.run_as("status", replica, RAMET_TOKEN_HOST=hosts)
             self.assertEqual(self.tokens(), {token}, hosts)
             self.run_as("ls", self.proxy.url(), RAMET_TOKEN_HOST=hosts)

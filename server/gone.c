@@ -59,6 +59,15 @@ find(struct ramet_vid *list, unsigned count, const struct ramet_vid *volume)
     return NULL;
 }
 
+/* With the lock held. Nil is no volume: a free entry is, and what a name that was
+ * taken away names. */
+static bool
+is_marked(struct ramet_gone *gone, const struct ramet_vid *volume)
+{
+    return !ramet_id_is_nil(&volume->id) &&
+           find(gone->volumes, RAMET_GONE_MAX, volume) != NULL;
+}
+
 bool
 ramet_gone_has(struct ramet_gone *gone, const struct ramet_vid *volume)
 {
@@ -67,7 +76,7 @@ ramet_gone_has(struct ramet_gone *gone, const struct ramet_vid *volume)
     if (atomic_load_explicit(&gone->marked, memory_order_acquire) == 0)
         return false;
     ramet_mutex_lock(&gone->lock);
-    has = find(gone->volumes, RAMET_GONE_MAX, volume) != NULL;
+    has = is_marked(gone, volume);
     ramet_mutex_unlock(&gone->lock);
     return has;
 }
@@ -79,7 +88,7 @@ ramet_gone_enter(struct ramet_gone *gone, const struct ramet_vid *volume)
 
     ramet_mutex_lock(&gone->lock);
     may = atomic_load_explicit(&gone->marked, memory_order_relaxed) == 0 ||
-          find(gone->volumes, RAMET_GONE_MAX, volume) == NULL;
+          !is_marked(gone, volume);
     if (may) {
         assert(gone->writers < WRITERS_MAX);
         gone->writing[gone->writers++] = *volume;
@@ -106,7 +115,7 @@ ramet_gone_mark(struct ramet_gone *gone, const struct ramet_vid *volume)
 {
     assert(!ramet_id_is_nil(&volume->id));
     ramet_mutex_lock(&gone->lock);
-    if (find(gone->volumes, RAMET_GONE_MAX, volume) == NULL) {
+    if (!is_marked(gone, volume)) {
         struct ramet_vid *at = &gone->volumes[gone->next++ % RAMET_GONE_MAX];
 
         if (ramet_id_is_nil(&at->id))

@@ -294,6 +294,49 @@ class Api(unittest.TestCase):
             timeout=1)
         self.assertEqual(self.get(other)[0], 404)
 
+    def test_put_map_of_another_volume(self):
+        maps = self.server.json("/v1/keys?prefix=volumes/%s/maps/" %
+                                self.vid)["keys"]
+        name = maps[0][0].split("/")[-1]
+        body = self.get("/v1/volumes/%s/maps/%s" % (self.vid, name))[2]
+        other, _, _ = make(self.server, "other", 10, 2)
+        path = "/v1/volumes/%s/maps/" % other
+        put = lambda name, body: self.server.request(
+            "PUT", path + name, body, {"If-None-Match": "*"})
+        self.problem(put(name, body), 422, "corrupt")
+        own = body[:8] + uuid.UUID(other).bytes + body[24:]
+        another = "%016x%s" % (int(name[:16], 16) + 1, name[16:])
+        self.problem(put(another, own), 422, "corrupt")
+        self.assertEqual(self.get(path + name)[0], 404)
+        self.assertEqual(put(name, own)[0], 201)
+        self.assertEqual(self.get(path + name)[2], own)
+
+    def test_put_name_takes_the_next_number_alone(self):
+        """Objects that are right, of a store in which the name was given twice."""
+        source = Server(SERVE)
+        path = "/v1/names/numbered/%016x"
+        objects = {}
+        for seq in (1, 3):
+            made = source.request("POST", "/v1/volumes", b'{"name":"numbered"}')
+            self.assertEqual(made[0], 201)
+            self.assertEqual(source.request("DELETE", "/v1/volumes/numbered")[0],
+                             204)
+            for number in (seq, seq + 1):
+                objects[number] = source.request(
+                    "GET", path % (2**64 - 1 - number))[2]
+        source.close()
+        put = lambda seq: self.server.request(
+            "PUT", path % (2**64 - 1 - seq), objects[seq],
+            {"If-None-Match": "*"})
+        for seq in (2, 3, 4):
+            self.problem(put(seq), 409, "conflict")
+        self.assertEqual(put(1)[0], 201)
+        self.problem(put(1), 412, "exists")
+        for seq in (3, 4):
+            self.problem(put(seq), 409, "conflict")
+        self.assertEqual(put(2)[0], 201)
+        self.assertEqual(self.get(path % (2**64 - 1 - 3))[0], 404)
+
     def test_no_volume_has_the_nil_id(self):
         sid = str(uuid.UUID(int=uuid.uuid4().int & ~(0xf << 76) | 7 << 76))
         nil = "/v1/volumes/" + str(uuid.UUID(int=0))
@@ -655,6 +698,36 @@ class Tokens(unittest.TestCase):
         time.sleep(0.3)
         self.assertEqual(server.request("GET", "/v1/volumes", headers=bearer(
             "new-token"))[0], 200)
+
+    def test_a_token_that_may_only_read_writes_by_no_route(self):
+        with tempfile.NamedTemporaryFile("w") as tokens:
+            tokens.write("write-token\nro:read-token\n")
+            tokens.flush()
+            server = Server(SERVE, token_file=tokens.name)
+            self.addCleanup(server.close)
+            self.only_reads(server)
+
+    def only_reads(self, server):
+        vid, _, _ = make(server, "app", 10, 2, token="write-token")
+        volume = "/v1/volumes/" + vid
+        read = {"Authorization": "Bearer read-token", "If-None-Match": "*"}
+        everything = lambda: [server.json("/v1/keys?prefix=" + prefix, headers=read)
+                              ["keys"]
+                              for prefix in ("volumes/", "names/app/")]
+        before = everything()
+        sid = str(uuid.UUID(int=uuid.uuid4().int & ~(0xf << 76) | 7 << 76))
+        for method, path in (
+                ("POST", "/v1/volumes"), ("DELETE", "/v1/volumes/app"),
+                ("DELETE", volume), ("POST", volume + "/commits"),
+                ("PUT", volume + "/segments/" + sid),
+                ("PUT", "%s/maps/%016x.%s" % (volume, 1, sid)),
+                ("PUT", volume + "/profiles/web/fffffffffffffffe"),
+                ("DELETE", volume + "/profiles/web/fffffffffffffffe"),
+                ("PUT", "/v1/names/x/fffffffffffffffe")):
+            status, _, body = server.request(method, path, b"x" * 100, read)
+            self.assertEqual((status, json.loads(body)["code"]),
+                             (403, "readonly"), (method, path, body))
+        self.assertEqual(everything(), before)
 
     def test_a_bad_line_is_no_start(self):
         with tempfile.TemporaryDirectory() as d:

@@ -4,7 +4,13 @@
  */
 #include "tests/support/cmocka_all.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client/remote/http_conn_impl.h"
 
@@ -167,6 +173,71 @@ a_failure_of_curl__before_it_was_connected(void **state)
     curl_easy_cleanup(curl);
 }
 
+/* A server that reads a request, and leaves without a word. */
+static void *
+serve_one(void *arg)
+{
+    const int listening = *(const int *)arg;
+    const int fd = accept(listening, NULL, NULL);
+    char request[4096];
+
+    if (fd >= 0) {
+        (void)!read(fd, request, sizeof(request));
+        close(fd);
+    }
+    return NULL;
+}
+
+/* Who was connected and had sent all of what changes something does not know whether
+ * it was done; who had not, or only asked, knows that it was not. */
+static void
+a_failure_of_curl__after_all_was_sent(void **state)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t at_size = sizeof(at);
+    int listening = socket(AF_INET, SOCK_STREAM, 0);
+    CURL *const curl = curl_easy_init();
+    struct ramet_err err;
+    pthread_t server;
+    char url[64];
+
+    (void)state;
+    assert_int_equal(bind(listening, (struct sockaddr *)&at, at_size), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&at, &at_size),
+                     0);
+    assert_int_equal(pthread_create(&server, NULL, serve_one, &listening), 0);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", ntohs(at.sin_port));
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    assert_int_equal(curl_easy_perform(curl), CURLE_GOT_NOTHING);
+    pthread_join(server, NULL);
+    close(listening);
+    assert_int_equal(ramet_http_curl_failure(&pool, curl, CURLE_GOT_NOTHING,
+                                             true, true, &err),
+                     RAMET_EUNKNOWN);
+    assert_int_equal(ramet_http_curl_failure(&pool, curl, CURLE_GOT_NOTHING,
+                                             true, false, &err),
+                     RAMET_EUNREACHABLE);
+    assert_int_equal(ramet_http_curl_failure(&pool, curl, CURLE_GOT_NOTHING,
+                                             false, true, &err),
+                     RAMET_EUNREACHABLE);
+    assert_int_equal(ramet_http_curl_failure(&pool, curl,
+                                             CURLE_OPERATION_TIMEDOUT, true,
+                                             true, &err),
+                     RAMET_EUNKNOWN);
+    assert_int_equal(ramet_http_curl_failure(&pool, curl,
+                                             CURLE_OPERATION_TIMEDOUT, true,
+                                             false, &err),
+                     RAMET_EUNREACHABLE);
+    assert_int_equal(ramet_http_curl_failure(&pool, curl,
+                                             CURLE_OPERATION_TIMEDOUT, false,
+                                             true, &err),
+                     RAMET_ETIMEOUT);
+    curl_easy_cleanup(curl);
+}
+
 int
 main(void)
 {
@@ -176,6 +247,7 @@ main(void)
         cmocka_unit_test(an_answer_that_is_nobodys__is_no_ramet_server),
         cmocka_unit_test(a_token_that_was_withheld__is_told_with_the_refusal),
         cmocka_unit_test(a_failure_of_curl__before_it_was_connected),
+        cmocka_unit_test(a_failure_of_curl__after_all_was_sent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

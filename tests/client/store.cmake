@@ -15,7 +15,8 @@ ramet_test(test_store_crash
            LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900
            ARGS cuts)
 add_test(NAME test_store_faults COMMAND test_store_crash faults)
-set_tests_properties(test_store_faults PROPERTIES
+add_test(NAME test_store_memory COMMAND test_store_crash memory)
+set_tests_properties(test_store_faults test_store_memory PROPERTIES
                      TIMEOUT 900 LABELS unit ENVIRONMENT "${RAMET_TEST_ENV}")
 foreach(name processes others damage doubt deaths locks races mark repage torn index frame_files log_files log_sync checkpoint scan recent undo foreign presence unsynced verify sums slots kept_log opening park sessions super deleted)
     ramet_test(test_store_${name} SOURCES store/test_${name}.c

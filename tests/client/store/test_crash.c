@@ -7,13 +7,16 @@
  *
  *   test_store_crash cuts     the power goes, at each of the operations
  *   test_store_crash faults   calls fail
- *   test_store_crash          both
+ *   test_store_crash memory   allocations fail
+ *   test_store_crash          all of it
  */
 #include "client/store/exchange.h"
 #include "tests/client/store/store_crash.h"
 
 #include "tests/support/cmocka_all.h"
 #include "tests/support/powercut.h"
+
+#include "core/alloc.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -143,6 +146,42 @@ call__fails__error_and_nothing_lost(void **state)
     run_faults(scenario, FAULTOS_OPEN | FAULTOS_NAME, EMFILE, false);
 }
 
+/* One allocation fails, in the act or in what goes on beside it; whoever comes then
+ * has enough again. True when it did not come to that. */
+static bool
+starve_once(const struct crash_scenario *scenario, long nth)
+{
+    struct ramet_err err = {.text = ""};
+    enum ramet_rc rc;
+
+    crash_begin(&world, scenario, seed);
+    world.stop = nth;
+    ramet_alloc_fail_at(nth);
+    rc = scenario->act(&world, &err);
+    ramet_alloc_fail_at(-1);
+    if (rc != RAMET_OK && err.text[0] == '\0')
+        crash_fail(&world, __LINE__, "an error", "without words");
+    crash_check_open(&world);
+    crash_close(&world);
+    crash_check(&world);
+    crash_end(&world);
+    return rc == RAMET_OK;
+}
+
+static void
+allocation__fails__error_and_nothing_lost(void **state)
+{
+    const struct crash_scenario *const scenario = *state;
+    uint64_t rng = seed;
+    unsigned fine = 0; /* in a row: it does without, or there are no more */
+    long nth = 0;
+
+    for (unsigned i = 0; i < 2 * faults_wanted && fine < 12; i++) {
+        fine = starve_once(scenario, nth) ? fine + 1 : 0;
+        nth += i < faults_wanted ? 1 : 1 + (long)store_below(&rng, 12);
+    }
+}
+
 /* A sync fails, the next succeeds, the power goes: what the next sync has
  * acknowledged is there. */
 static void
@@ -231,6 +270,7 @@ main(int argc, char **argv)
 {
     const bool cuts = argc < 2 || strcmp(argv[1], "cuts") == 0;
     const bool faults = argc < 2 || strcmp(argv[1], "faults") == 0;
+    const bool memory = argc < 2 || strcmp(argv[1], "memory") == 0;
     struct CMUnitTest tests[192];
     unsigned count = 0;
 
@@ -244,6 +284,9 @@ main(int argc, char **argv)
         if (cuts)
             tests[count++] = test_of(
                 "power cut", power_cut__at_each_operation__loses_nothing, i);
+        if (memory)
+            tests[count++] =
+                test_of("memory", allocation__fails__error_and_nothing_lost, i);
         if (!faults)
             continue;
         tests[count++] =

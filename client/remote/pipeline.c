@@ -238,7 +238,7 @@ take(struct ramet_batch *batch, const uint32_t *pgnos, size_t count,
 
     assert(count > 0 && count <= RAMET_LANDED_PAGES);
     ramet_keepers_keep(pipeline, &batch->at, pgnos, count, pages,
-                       batch->page_size);
+                       batch->page_size, pages == batch->landed);
     ramet_mutex_lock(&pipeline->mutex);
     pipeline->landed_ns = pipeline->os->mono_ns(pipeline->os->ctx);
     for (size_t i = 0; i < count; i++)

@@ -48,9 +48,11 @@ void ramet_pipeline_free(struct ramet_pipeline *pipeline);
 struct ramet_keeper {
     /* This page of that commit need not be brought. */
     bool (*has)(void *ctx, const struct ramet_point *at, uint32_t pgno);
-    /* Keep these, one behind the other at `pages`; false: they are of no use here. */
+    /* Keep these, one behind the other at `pages`; `in_bulk`: of a bulk read, for
+     * which nobody waits. False: they are of no use here. */
     bool (*keep)(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
-                 size_t count, const uint8_t *pages, size_t page_size);
+                 size_t count, const uint8_t *pages, size_t page_size,
+                 bool in_bulk);
     /* The page as it is here; false: it is not. */
     bool (*peek)(void *ctx, const struct ramet_point *at, uint32_t pgno,
                  uint8_t *out_page, size_t page_size);

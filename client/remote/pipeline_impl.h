@@ -204,7 +204,8 @@ bool ramet_keepers_peek(void *ctx, const struct ramet_point *at, uint32_t pgno,
 /* Where nobody keeps them, in the client's cache. */
 void ramet_keepers_keep(struct ramet_pipeline *pipeline,
                         const struct ramet_point *at, const uint32_t *pgnos,
-                        size_t count, const uint8_t *pages, size_t page_size);
+                        size_t count, const uint8_t *pages, size_t page_size,
+                        bool in_bulk);
 /* How many pages may come unasked for: more would evict what was read. */
 size_t ramet_keepers_room(struct ramet_pipeline *pipeline, uint32_t page_size);
 

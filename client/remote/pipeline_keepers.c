@@ -57,7 +57,8 @@ ramet_keepers_peek(void *ctx, const struct ramet_point *at, uint32_t pgno,
 void
 ramet_keepers_keep(struct ramet_pipeline *pipeline,
                    const struct ramet_point *at, const uint32_t *pgnos,
-                   size_t count, const uint8_t *pages, size_t page_size)
+                   size_t count, const uint8_t *pages, size_t page_size,
+                   bool in_bulk)
 {
     struct ramet_pagecache *cache;
     bool kept = false;
@@ -65,7 +66,7 @@ ramet_keepers_keep(struct ramet_pipeline *pipeline,
     assert(count > 0 && pages != NULL && page_size > 0);
     for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
          k = next_keeper(pipeline, k))
-        if (k->keep(k->ctx, at, pgnos, count, pages, page_size))
+        if (k->keep(k->ctx, at, pgnos, count, pages, page_size, in_bulk))
             kept = true;
     cache = kept ? NULL
                  : ramet_remote_client_cache(pipeline->client,

@@ -186,6 +186,22 @@ ramet_session_keep_fetched_run(struct ramet_session *session,
                                const uint32_t *pgnos, size_t count,
                                const uint8_t *pages, uint32_t page_size,
                                struct ramet_err *err);
+/*
+ * The same of pages for which nobody waits: those that can be are placed in the base
+ * at once, and are not here, for whoever asks, until ramet_session_settle() or a
+ * checkpoint before it; if that never comes, they are brought again.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_place_fetched_run(struct ramet_session *session,
+                                const struct ramet_point *at,
+                                const uint32_t *pgnos, size_t count,
+                                const uint8_t *pages, uint32_t page_size,
+                                struct ramet_err *err);
+/* What was placed is here, and on disk. *out_settled false: that can't be now, and
+ * they are given up: keep them the other way. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_settle(struct ramet_session *session, bool *out_settled,
+                     struct ramet_err *err);
 /* Does the newest snapshot stand on that commit? Local commits on top of it
  * change nothing of that. */
 bool ramet_session_stands_on(struct ramet_session *session,

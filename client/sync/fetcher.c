@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #include "client/remote/meter.h"
 #include "client/remote/pipeline.h"
@@ -30,6 +31,7 @@ struct ramet_page_fetcher {
     struct ramet_pipeline *pipeline; /* set once, under mutex */
     struct ramet_keeper keeper;      /* joined if there is one */
     struct ramet_head head;          /* at which a page was missed last */
+    atomic_bool places; /* what comes in bulk goes straight into the base */
     struct ramet_mutex keeping;
     struct ramet_session *session; /* under keeping; NULL: none could be had */
     enum ramet_rc failed;          /* under keeping: to keep a page, and why */
@@ -106,9 +108,10 @@ peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
 /* Invariant (1). */
 static bool
 keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
-           size_t count, const uint8_t *pages, size_t page_size)
+           size_t count, const uint8_t *pages, size_t page_size, bool in_bulk)
 {
     struct ramet_page_fetcher *const fetcher = ctx;
+    const bool in_place = in_bulk && atomic_load(&fetcher->places);
     struct ramet_err err;
     enum ramet_rc rc = RAMET_EUNREACHABLE;
 
@@ -117,8 +120,13 @@ keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
     ramet_mutex_lock(&fetcher->keeping);
     if (fetcher->session != NULL && ramet_session_can_keep(fetcher->session) &&
         ramet_session_stands_on(fetcher->session, at)) {
-        rc = ramet_session_keep_fetched_run(fetcher->session, at, pgnos, count,
-                                            pages, (uint32_t)page_size, &err);
+        rc = in_place
+                 ? ramet_session_place_fetched_run(fetcher->session, at, pgnos,
+                                                   count, pages,
+                                                   (uint32_t)page_size, &err)
+                 : ramet_session_keep_fetched_run(fetcher->session, at, pgnos,
+                                                  count, pages,
+                                                  (uint32_t)page_size, &err);
         if (rc != RAMET_OK && fetcher->failed == RAMET_OK) {
             fetcher->failed = rc;
             fetcher->failure = err;
@@ -136,6 +144,12 @@ ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
 {
     assert(fetcher->rest != NULL && max_bytes > 0);
     ramet_rest_want(fetcher->rest, max_bytes);
+}
+
+void
+ramet_page_fetcher_place(struct ramet_page_fetcher *fetcher, bool places)
+{
+    atomic_store(&fetcher->places, places);
 }
 
 enum ramet_rc

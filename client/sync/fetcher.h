@@ -58,6 +58,9 @@ ramet_page_fetcher_prefetch(struct ramet_page_fetcher *fetcher,
 /* hydrate=auto: see rest.h. */
 void ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
                                    uint64_t max_bytes);
+/* From now on pages that nobody waits for are placed in the base, or not any more;
+ * whoever has that settles them (ramet_session_settle()). */
+void ramet_page_fetcher_place(struct ramet_page_fetcher *fetcher, bool places);
 /* The first failure to keep a page since this was asked last; RAMET_OK: none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_page_fetcher_failure(struct ramet_page_fetcher *fetcher,

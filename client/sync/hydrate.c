@@ -143,6 +143,27 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
     return rc;
 }
 
+/* The same, each page written once where that can be; what came before a failure
+ * stays, too. *io_places false: pages are not placed, since what was could not be
+ * settled, and is brought again. */
+static enum ramet_rc
+fill_in_place(struct ramet_sync *sync, uint32_t *pgnos, bool *io_places,
+              uint64_t *out_lsn, uint64_t *out_got, struct ramet_err *err)
+{
+    struct ramet_page_fetcher *const fetcher = sync->replica_sync->fetcher;
+    bool settled;
+    enum ramet_rc rc, settling;
+
+    assert(fetcher != NULL && !ramet_session_is_pinned(sync->session));
+    ramet_page_fetcher_place(fetcher, *io_places);
+    rc = fill_all(sync, pgnos, out_lsn, out_got, err);
+    ramet_page_fetcher_place(fetcher, false);
+    settling = ramet_session_settle(sync->session, &settled,
+                                    rc == RAMET_OK ? err : NULL);
+    *io_places = *io_places && settled;
+    return rc == RAMET_OK ? settling : rc;
+}
+
 /* A pull in between leaves pages absent at the newest snapshot: again until a
  * whole round finds nothing. What a round brought and the next one mostly misses
  * again, at the same LSN, does not stay here. */
@@ -150,6 +171,7 @@ static enum ramet_rc
 fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
                  struct ramet_err *err)
 {
+    bool places = true;
     uint64_t lsn_before = 0;
     uint64_t got_before = 0;
     uint64_t lsn = 0;
@@ -158,9 +180,13 @@ fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
 
     assert(pgnos != NULL);
     for (;;) {
-        rc = fill_all(sync, pgnos, &lsn, &got, err);
+        const bool did_place = places;
+
+        rc = fill_in_place(sync, pgnos, &places, &lsn, &got, err);
         if (rc != RAMET_OK || got == 0)
             return rc;
+        if (did_place && !places)
+            continue;
         if (lsn == lsn_before && got > got_before / 2)
             return RAMET_FAIL(err, RAMET_EBUSY,
                               "%s: %" PRIu64 " pages were brought and did not "

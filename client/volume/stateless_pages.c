@@ -45,12 +45,13 @@ peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
 
 static bool
 keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
-           size_t count, const uint8_t *pages, size_t page_size)
+           size_t count, const uint8_t *pages, size_t page_size, bool in_bulk)
 {
     const struct ramet_stateless_reader *const reader = ctx;
 
     assert(pages != NULL || count == 0);
     assert(page_size > 0);
+    (void)in_bulk;
     for (size_t i = 0; i < count; i++)
         ramet_pagecache_put(reader->cache, at, pgnos[i], pages + i * page_size,
                             page_size);

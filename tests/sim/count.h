@@ -67,6 +67,7 @@
     X(ramet_clean_put_header_on, "clean closes")                               \
     X(ramet_drop_pages, "blocks looked through to evict or mend")              \
     X(ramet_fetched_append, "fetched pages kept")                              \
+    X(ramet_placed_put, "pages placed in the base")                            \
     X(ramet_session_freeze, "pushes frozen")                                   \
     X(ramet_session_mark_durable, "pushes that landed")                        \
     X(ramet_session_abandon_intent, "intents abandoned")                       \

@@ -15,6 +15,7 @@
 #include "client/store/format/dir.h"
 #include "client/store/life/location.h"
 #include "client/store/log/recent.h"
+#include "client/store/page/placed.h"
 #include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
@@ -225,6 +226,7 @@ ramet_registry_put(struct ramet_replica *replica)
 
     ramet_frame_files_close_all(replica);
     ramet_recent_done(replica);
+    ramet_placed_done(replica);
     ramet_index_unmap(replica);
     close_fd(replica, replica->presence_fd);
     close_fd(replica, replica->base_fd);

@@ -123,17 +123,23 @@ ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,
     return rc;
 }
 
+uint64_t
+ramet_fetched_enough(const struct ramet_replica *replica)
+{
+    const uint64_t limit = replica->cache_limit_bytes;
+
+    return limit != 0 && limit / 4 < FETCHED_ENOUGH ? limit / 4
+                                                    : FETCHED_ENOUGH;
+}
+
 bool
 ramet_fetched_is_much(struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos pos = ramet_pos_load(&header->fetched.pos);
     const uint64_t seen = atomic_load(&header->all.fetched_seen); /* (5) */
-    uint64_t enough = FETCHED_ENOUGH;
+    uint64_t enough = ramet_fetched_enough(replica);
 
-    if (replica->cache_limit_bytes != 0 &&
-        replica->cache_limit_bytes / 4 < enough)
-        enough = replica->cache_limit_bytes / 4;
     if (seen > enough)
         enough = seen;
     return ramet_pos_offset(pos) >=

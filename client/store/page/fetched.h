@@ -49,7 +49,9 @@ ramet_fetched_append(struct ramet_replica *replica,
 RAMET_NODISCARD enum ramet_rc
 ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,
                           struct ramet_entry *io_entry, struct ramet_err *err);
-/* Enough was fetched to be worth a checkpoint. */
+/* So many bytes are worth a checkpoint. */
+uint64_t ramet_fetched_enough(const struct ramet_replica *replica);
+/* Enough was fetched for that. */
 bool ramet_fetched_is_much(struct ramet_replica *replica);
 /* A checkpoint has been over all of it. */
 void ramet_fetched_was_seen(struct ramet_replica *replica);

@@ -11,6 +11,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/frames.h"
 #include "client/store/page/fetched.h"
+#include "client/store/page/placed.h"
 #include "client/store/page/retained.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
@@ -21,6 +22,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
+#include "client/store/upkeep/checkpoint.h"
 #include "client/store/upkeep/maintenance.h"
 #include "core/bytes.h"
 
@@ -70,11 +72,11 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
     }
     if (ramet_entry_is_none(entry))
         return RAMET_OK;
-    rc =
-        ramet_fetched_keep(session,
-                           &(const struct ramet_fetched_page){
-                               .pgno = pgno, .expected = entry, .page = page},
-                           1, &sink->at, sink->page_size, DELIVER_WAIT_MS, err);
+    rc = ramet_fetched_keep(session,
+                            &(const struct ramet_fetched_page){
+                                .pgno = pgno, .expected = entry, .page = page},
+                            1, &sink->at, sink->page_size, false,
+                            DELIVER_WAIT_MS, err);
     /* A page that can't be kept was still had. */
     return rc == RAMET_ENOMEM ? rc : RAMET_OK;
 }
@@ -94,7 +96,9 @@ ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
                             sink->pgno, sink->out, &version, err);
     if (rc != RAMET_OK)
         return rc;
-    sink->got_it = !ramet_version_is_elsewhere(&version);
+    sink->got_it = !ramet_version_is_elsewhere(&version) ||
+                   ramet_placed_read(sink->session, sink->pgno, version.found,
+                                     sink->page_size, sink->out);
     if (sink->got_it)
         memcpy(out_page, sink->out, sink->page_size);
     *out_here = sink->got_it;
@@ -177,7 +181,7 @@ enum ramet_rc
 ramet_fetched_keep(struct ramet_session *session,
                    const struct ramet_fetched_page *pages, size_t count,
                    const struct ramet_point *at, uint32_t page_size,
-                   uint64_t wait_ms, struct ramet_err *err)
+                   bool in_place, uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_fetched_page kept[RAMET_FETCHED_RUN];
@@ -205,13 +209,16 @@ ramet_fetched_keep(struct ramet_session *session,
             kept[kept_count].page = NULL;
         kept_count++;
     }
+    if (rc == RAMET_OK && in_place && kept_count > 0)
+        rc = ramet_placed_put(session, kept, &kept_count, page_size, err);
     if (rc == RAMET_OK && kept_count > 0)
         rc = ramet_base_unclean(session, err);
     if (rc == RAMET_OK && kept_count > 0)
         rc =
             ramet_fetched_append(replica, kept, kept_count, at, page_size, err);
     ramet_base_unlock(session);
-    if (rc == RAMET_OK && ramet_fetched_is_much(replica))
+    if (rc == RAMET_OK &&
+        (ramet_fetched_is_much(replica) || ramet_placed_is_much(replica)))
         ramet_maintenance_wake(replica);
     return rc;
 }
@@ -255,7 +262,7 @@ look_at_newest(struct ramet_session *session, const struct ramet_point *at,
 static enum ramet_rc
 offer(struct ramet_session *session, const struct ramet_point *at,
       const uint32_t *pgnos, size_t count, const uint8_t *pages,
-      uint32_t page_size, struct ramet_err *err)
+      uint32_t page_size, bool in_place, struct ramet_err *err)
 {
     struct ramet_fetched_page wanted[RAMET_FETCHED_RUN];
     size_t wanted_count = 0;
@@ -282,16 +289,15 @@ offer(struct ramet_session *session, const struct ramet_point *at,
     if (wanted_count == 0)
         return first;
     rc = ramet_fetched_keep(session, wanted, wanted_count, at, page_size,
-                            RAMET_LOCK_WAIT_MS, first == RAMET_OK ? err : NULL);
+                            in_place, RAMET_LOCK_WAIT_MS,
+                            first == RAMET_OK ? err : NULL);
     return first == RAMET_OK ? rc : first;
 }
 
-enum ramet_rc
-ramet_session_keep_fetched_run(struct ramet_session *session,
-                               const struct ramet_point *at,
-                               const uint32_t *pgnos, size_t count,
-                               const uint8_t *pages, uint32_t page_size,
-                               struct ramet_err *err)
+static enum ramet_rc
+keep_run(struct ramet_session *session, const struct ramet_point *at,
+         const uint32_t *pgnos, size_t count, const uint8_t *pages,
+         uint32_t page_size, bool in_place, struct ramet_err *err)
 {
     const size_t fits = RAMET_FETCHED_RUN_BYTES / page_size;
     const size_t most = fits < RAMET_FETCHED_RUN ? fits : RAMET_FETCHED_RUN;
@@ -305,13 +311,57 @@ ramet_session_keep_fetched_run(struct ramet_session *session,
     while (rc == RAMET_OK && count > 0) {
         const size_t now = count < most ? count : most;
 
-        rc = offer(session, at, pgnos, now, pages, page_size, err);
+        rc = offer(session, at, pgnos, now, pages, page_size, in_place, err);
         pgnos += now;
         pages += now * page_size;
         count -= now;
     }
     ramet_epoch_leave(session, entered);
     return rc;
+}
+
+enum ramet_rc
+ramet_session_keep_fetched_run(struct ramet_session *session,
+                               const struct ramet_point *at,
+                               const uint32_t *pgnos, size_t count,
+                               const uint8_t *pages, uint32_t page_size,
+                               struct ramet_err *err)
+{
+    return keep_run(session, at, pgnos, count, pages, page_size, false, err);
+}
+
+enum ramet_rc
+ramet_session_place_fetched_run(struct ramet_session *session,
+                                const struct ramet_point *at,
+                                const uint32_t *pgnos, size_t count,
+                                const uint8_t *pages, uint32_t page_size,
+                                struct ramet_err *err)
+{
+    return keep_run(session, at, pgnos, count, pages, page_size, true, err);
+}
+
+enum ramet_rc
+ramet_session_settle(struct ramet_session *session, bool *out_settled,
+                     struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint64_t turns = ramet_placed_turns(replica);
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    *out_settled = true;
+    if (rc != RAMET_OK || !ramet_placed_is_any(replica))
+        return rc;
+    assert(!ramet_holds(session, RAMET_LOCK_BASE));
+    rc = ramet_checkpoint_run(session, false, RAMET_LOCK_WAIT_MS, err);
+    if (rc != RAMET_OK || ramet_placed_turns(replica) != turns)
+        return rc;
+    *out_settled = false; /* a checkpoint is kept away */
+    rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_placed_forget(replica);
+    ramet_base_unlock(session);
+    return RAMET_OK;
 }
 
 enum ramet_rc

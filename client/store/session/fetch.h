@@ -17,12 +17,13 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                   struct ramet_err *err);
 /* Keep those fetched pages whose entry is still `expected`, which they replace;
- * so many as ramet_fetched_append() takes. */
+ * so many as ramet_fetched_append() takes; `in_place`: in the base, where they
+ * can. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fetched_keep(struct ramet_session *session,
                    const struct ramet_fetched_page *pages, size_t count,
                    const struct ramet_point *at, uint32_t page_size,
-                   uint64_t wait_ms, struct ramet_err *err);
+                   bool in_place, uint64_t wait_ms, struct ramet_err *err);
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                  const struct ramet_page_version *version,

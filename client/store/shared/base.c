@@ -149,6 +149,7 @@ sync_failed(const struct ramet_replica *replica, int result,
     assert(result < 0);
     atomic_store(&header->base.mark_token, RAMET_MARK_IN_DOUBT);
     atomic_store(&header->base.mark_synced, 0);
+    atomic_fetch_add(&header->base.failed_syncs, 1);
     return RAMET_FAIL_OS(err, result, "sync %s", replica->path);
 }
 

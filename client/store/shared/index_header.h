@@ -87,8 +87,9 @@ struct ramet_index_header {
                                            in the file: presence.h */
         _Atomic uint64_t is_marked;     /* the base has the replica mark */
         _Atomic uint64_t mark_synced;
-        _Atomic uint64_t mark_token; /* the base's, or in doubt */
-        _Atomic uint64_t mark_next;  /* see base_check.h */
+        _Atomic uint64_t mark_token;   /* the base's, or in doubt */
+        _Atomic uint64_t mark_next;    /* see base_check.h */
+        _Atomic uint64_t failed_syncs; /* of the base, so many; see placed.c */
         /* What its inode said when we were last done with it; all 0: we may be
          * at it. */
         _Atomic uint64_t seen_size, seen_mtime, seen_ctime;

@@ -23,6 +23,7 @@ struct ramet_session;
 
 struct ramet_maintenance; /* maintenance.c */
 struct ramet_recent;      /* log/recent.c */
+struct ramet_placed;      /* page/placed.c */
 
 struct ramet_replica {
     const struct ramet_os *os;
@@ -72,8 +73,9 @@ struct ramet_replica {
     atomic_bool is_watched; /* reads of what is here are told */
     struct ramet_maintenance *maintenance;
     bool maintenance_starts;
-    struct ramet_recent *recent; /* NULL: nothing is noted */
-    int presence_fd;             /* -1: not open */
+    struct ramet_recent *recent;         /* NULL: nothing is noted */
+    struct ramet_placed *_Atomic placed; /* NULL: none yet; see there */
+    int presence_fd;                     /* -1: not open */
 
     unsigned refs;              /* registry's mutex */
     struct ramet_replica *next; /* registry's list */

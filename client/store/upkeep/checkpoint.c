@@ -33,6 +33,7 @@
 #include "client/store/log/publish.h"
 #include "client/store/log/recent.h"
 #include "client/store/page/fetched.h"
+#include "client/store/page/placed.h"
 #include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/frame_files.h"
@@ -323,6 +324,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     c->last_fetched = ramet_pos_file(ramet_pos_load(&header->fetched.pos));
     rc = ramet_fetched_walk(replica, c->first_fetched, c->last_fetched,
                             note_fetched, c, &end, err);
+    if (rc == RAMET_OK)
+        rc = ramet_placed_list(replica, s->page_size, &c->pages, err);
     if (s->page_size != c->state.base_page_size)
         c->old_page_count = 0; /* page numbers mean other bytes now */
     if (rc == RAMET_OK && !replica->default_held &&

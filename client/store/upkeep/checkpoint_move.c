@@ -14,6 +14,7 @@
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"
 #include "client/store/page/pageframe.h"
+#include "client/store/page/placed.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
@@ -189,9 +190,14 @@ move_run(struct checkpoint *c, struct ramet_run run, struct ramet_err *err)
     for (uint64_t p = run.first; rc == RAMET_OK && p <= run.last;) {
         const uint32_t pgno = (uint32_t)p;
         const struct ramet_entry place = place_of(c, pgno);
+        const uint64_t placed = ramet_placed_value(
+            c->replica, pgno, ramet_index_peek(c->replica, pgno));
         uint32_t count = 0;
 
-        if (!ramet_entry_is_none(place)) {
+        if (placed != 0) {
+            count = 1;
+            rc = ramet_checkpoint_note(c, pgno, placed, err);
+        } else if (!ramet_entry_is_none(place)) {
             count = count_neighbours(c, pgno, run.last, place);
             rc = move_neighbours(c, pgno, &count, place, err);
         }

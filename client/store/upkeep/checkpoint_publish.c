@@ -8,6 +8,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/page/fetched.h"
+#include "client/store/page/placed.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
@@ -100,6 +101,13 @@ swap_entries(struct checkpoint *c)
                 if (ramet_pos_file(ramet_entry_pos(entry)) > c->last_fetched ||
                     !ramet_pageset_contains(&c->filled, pgno))
                     continue;
+            } else if (kind == RAMET_ENTRY_ABSENT) {
+                const uint64_t placed =
+                    ramet_placed_value(replica, pgno, entry);
+
+                if (placed == 0)
+                    continue;
+                now = ramet_presence_kind(placed, replica->default_held);
             } else if (!ramet_entry_in_log(entry) ||
                        !ramet_pos_before(ramet_entry_pos(entry), end)) {
                 continue;
@@ -157,6 +165,7 @@ ramet_checkpoint_publish_base(struct checkpoint *c)
     atomic_store(&header->checkpoint.page_size, c->state.base_page_size);
     atomic_store(&header->checkpoint.oldest, c->last + 1);
     swap_entries(c);
+    ramet_placed_forget(c->replica);
     clear_cut_entries(c);
     atomic_store(&header->fetched.oldest, c->state.oldest_fetched);
 }

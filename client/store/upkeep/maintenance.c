@@ -19,6 +19,7 @@
 #include "client/store/format/dir.h"
 #include "client/store/format/frames.h"
 #include "client/store/page/fetched.h"
+#include "client/store/page/placed.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
@@ -76,7 +77,7 @@ look_after(struct ramet_session *session)
     assert(session->is_internal && session->held == 0);
     if (ramet_fetched_is_much(session->replica))
         ramet_checkpoint_fetched(session);
-    else if (closed >= CLOSED_ENOUGH)
+    else if (closed >= CLOSED_ENOUGH || ramet_placed_is_much(session->replica))
         ramet_checkpoint_inline(session);
     else
         ramet_checkpoint_make_ahead(session);

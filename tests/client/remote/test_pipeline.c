@@ -91,7 +91,7 @@ peek_none(void *ctx, const struct ramet_point *at, uint32_t pgno,
 
 static bool
 keep(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
-     size_t count, const uint8_t *pages, size_t page_size)
+     size_t count, const uint8_t *pages, size_t page_size, bool in_bulk)
 {
     struct fixture *const f = ctx;
 
@@ -99,6 +99,7 @@ keep(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
     (void)count;
     (void)pages;
     (void)page_size;
+    (void)in_bulk;
     if (pgnos[0] > NAMED_PAGES)
         return true;
     ramet_mutex_lock(&f->mutex);

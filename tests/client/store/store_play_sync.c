@@ -357,9 +357,18 @@ offer_some(struct play *play, struct ramet_session *session,
         pgnos[i] = 1 + (uint32_t)store_below(&play->rng, image_pages(image));
         image_page(image, pgnos[i], pages + i * image->page_size);
     }
-    OK(ramet_session_keep_fetched_run(session, at, pgnos, count, pages,
-                                      image->page_size, e));
+    if (store_chance(&play->rng, 50))
+        OK(ramet_session_keep_fetched_run(session, at, pgnos, count, pages,
+                                          image->page_size, e));
+    else
+        OK(ramet_session_place_fetched_run(session, at, pgnos, count, pages,
+                                           image->page_size, e));
     free(pages);
+    if (store_chance(&play->rng, 20)) {
+        bool settled;
+
+        OK(ramet_session_settle(session, &settled, e));
+    }
 }
 
 void

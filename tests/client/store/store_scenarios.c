@@ -322,6 +322,48 @@ act_pull(struct crash_world *w, struct ramet_err *err)
                           : rc;
 }
 
+/* All that the remote's newest commit has, whatever is here, into the base. */
+static enum ramet_rc
+place_all(struct crash_world *w, struct ramet_err *err)
+{
+    const struct image *const image = w->remote.at[w->remote.newest];
+    const struct ramet_point at = remote_at(&w->remote, w->remote.newest);
+    uint32_t pgnos[24];
+    const uint32_t count = image_pages(image);
+    bool settled;
+    enum ramet_rc rc;
+
+    assert_true(count <= 24 && image->size == (uint64_t)count * 4096);
+    for (uint32_t i = 0; i < count; i++)
+        pgnos[i] = i + 1;
+    rc = ramet_session_place_fetched_run(w->session, &at, pgnos, count,
+                                         image->bytes, 4096, err);
+    return rc == RAMET_OK ? ramet_session_settle(w->session, &settled, err)
+                          : rc;
+}
+
+static enum ramet_rc
+act_place(struct crash_world *w, struct ramet_err *err)
+{
+    enum ramet_rc rc = place_all(w, err);
+
+    if (rc == RAMET_OK)
+        rc = read_some(w, 1, err);
+    return rc == RAMET_OK ? crash_commit(w, 3, true, err) : rc;
+}
+
+static enum ramet_rc
+act_place_after_a_pull(struct crash_world *w, struct ramet_err *err)
+{
+    enum ramet_rc rc = pull_next(w, false, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_session_checkpoint(w->session, true, err);
+    if (rc == RAMET_OK)
+        rc = place_all(w, err);
+    return rc == RAMET_OK ? read_some(w, 1, err) : rc;
+}
+
 static enum ramet_rc
 act_reset(struct crash_world *w, struct ramet_err *err)
 {
@@ -493,6 +535,9 @@ const struct crash_scenario crash_scenarios[] = {
     {"fetch", cloned, act_fetch},
     {"fetch over a commit", cloned_with_commit, act_fetch},
     {"fetch of a blob", cloned_blob, act_fetch},
+    {"place", cloned, act_place},
+    {"place beside a commit", cloned_with_commit, act_place},
+    {"place after a pull", hydrated, act_place_after_a_pull},
     {"pull", cloned, act_pull},
     {"reset", cloned_with_commit, act_reset},
     {"push", cloned_with_commit, act_push},

@@ -317,11 +317,12 @@ has_none(void *ctx, const struct ramet_point *at, uint32_t pgno)
 
 static bool
 count_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
-            size_t count, const uint8_t *pages, size_t page_size)
+            size_t count, const uint8_t *pages, size_t page_size, bool in_bulk)
 {
     struct counting *const counting = ctx;
 
     (void)at;
+    (void)in_bulk;
     counting->calls++;
     counting->pages += count;
     for (size_t i = 0; i < count; i++)

@@ -157,12 +157,11 @@ done:
     return rc;
 }
 
-/* Fill `head` from the store. */
 static enum ramet_rc
-read_head(struct ramet_history *history, uint64_t lsn, bool whole,
-          struct ramet_loaded_head *head, struct ramet_err *err)
+read_head_once(struct ramet_history *history, uint64_t lsn, const char *key,
+               bool whole, struct ramet_loaded_head *head,
+               struct ramet_err *err)
 {
-    char key[RAMET_KEY_MAX];
     uint8_t *bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
     size_t got = 0;
     enum ramet_rc rc;
@@ -171,12 +170,30 @@ read_head(struct ramet_history *history, uint64_t lsn, bool whole,
     assert(head->raw == NULL && head->start == NULL);
     if (bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
-    ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_read(history->store, key, 0, bytes,
                              RAMET_HEAD_READ_BYTES, &got, err);
     if (rc == RAMET_OK)
         return take_head(history, lsn, whole, bytes, got, head, err);
     ramet_free(bytes);
+    return rc;
+}
+
+/* Fill `head` from the store; what somebody kept wrong for us is read anew. */
+static enum ramet_rc
+read_head(struct ramet_history *history, uint64_t lsn, bool whole,
+          struct ramet_loaded_head *head, struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_commit_key(&history->volume, lsn, key);
+    rc = read_head_once(history, lsn, key, whole, head, err);
+    if (rc == RAMET_ECORRUPT &&
+        (history->store->traits & RAMET_STORE_IS_KEPT) != 0) {
+        ramet_objstore_refresh(history->store, key);
+        rc = read_head_once(history, lsn, key, whole, head, err);
+    }
+    assert((rc == RAMET_OK) == (head->raw != NULL || head->start != NULL));
     return rc;
 }
 

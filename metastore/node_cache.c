@@ -121,6 +121,25 @@ struct loading {
     size_t count;
 };
 
+/* A node that is here; what somebody kept wrong for us is read anew. */
+static enum ramet_rc
+keep_right(struct ramet_history *history, const struct ramet_node_ref *ref,
+           const char *key, uint8_t *bytes, struct ramet_lru_entry **out_entry,
+           struct ramet_err *err)
+{
+    enum ramet_rc rc =
+        ramet_history_keep_node(history, ref, bytes, out_entry, err);
+
+    assert(ref->length_bytes > 0);
+    if (rc == RAMET_ECORRUPT) {
+        rc = ramet_objstore_read_anew(history->store, key, ref->offset_bytes,
+                                      bytes, ref->length_bytes, err);
+        if (rc == RAMET_OK)
+            rc = ramet_history_keep_node(history, ref, bytes, out_entry, err);
+    }
+    return rc;
+}
+
 static enum ramet_rc
 take_nodes(void *ctx, const struct ramet_part *part, size_t got,
            struct ramet_err *err)
@@ -139,10 +158,10 @@ take_nodes(void *ctx, const struct ramet_part *part, size_t got,
         assert(ref->offset_bytes >= part->offset &&
                ref->offset_bytes - part->offset + ref->length_bytes <=
                    part->len);
-        rc = ramet_history_keep_node(
-            loading->history, ref,
-            (const uint8_t *)part->buf + (ref->offset_bytes - part->offset),
-            &loading->out_entries[loading->missing[i].slot], err);
+        rc = keep_right(loading->history, ref, part->key,
+                        (uint8_t *)part->buf +
+                            (ref->offset_bytes - part->offset),
+                        &loading->out_entries[loading->missing[i].slot], err);
     }
     return rc;
 }
@@ -300,17 +319,16 @@ ramet_history_load_inner(struct ramet_history *history,
     return rc;
 }
 
-enum ramet_rc
-ramet_history_read_trailer(struct ramet_history *history, uint64_t lsn,
-                           const struct ramet_mid *id, uint64_t size_bytes,
-                           struct ramet_map_trailer *out_trailer,
-                           struct ramet_err *err)
+static enum ramet_rc
+read_trailer_once(struct ramet_history *history, uint64_t lsn,
+                  const struct ramet_mid *id, const char *key,
+                  uint64_t size_bytes, struct ramet_map_trailer *out_trailer,
+                  struct ramet_err *err)
 {
     uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
-    char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
-    ramet_map_key(&history->volume, lsn, id, key);
+    assert(key != NULL && lsn >= 1);
     if (size_bytes < sizeof(header) + sizeof(end))
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %" PRIu64 " bytes", key,
                           size_bytes);
@@ -324,4 +342,24 @@ ramet_history_read_trailer(struct ramet_history *history, uint64_t lsn,
         return rc;
     return ramet_map_trailer_decode(&history->volume, lsn, id, header, end,
                                     size_bytes, out_trailer, err);
+}
+
+enum ramet_rc
+ramet_history_read_trailer(struct ramet_history *history, uint64_t lsn,
+                           const struct ramet_mid *id, uint64_t size_bytes,
+                           struct ramet_map_trailer *out_trailer,
+                           struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_map_key(&history->volume, lsn, id, key);
+    rc = read_trailer_once(history, lsn, id, key, size_bytes, out_trailer, err);
+    if (rc == RAMET_ECORRUPT &&
+        (history->store->traits & RAMET_STORE_IS_KEPT) != 0) {
+        ramet_objstore_refresh(history->store, key);
+        rc = read_trailer_once(history, lsn, id, key, size_bytes, out_trailer,
+                               err);
+    }
+    return rc;
 }

@@ -97,6 +97,28 @@ ramet_table_has_chunk(struct ramet_history *history,
     return entry != NULL;
 }
 
+/* What somebody kept wrong for us is read anew. */
+static enum ramet_rc
+keep_right(struct ramet_history *history,
+           const struct ramet_segment_info *segment, uint32_t index,
+           const char *key, uint8_t *bytes, struct ramet_lru_entry **out_entry,
+           struct ramet_err *err)
+{
+    const struct ramet_table_chunk *const chunk = &segment->chunks[index];
+    enum ramet_rc rc =
+        ramet_table_keep_chunk(history, segment, index, bytes, out_entry, err);
+
+    assert(index < segment->chunk_count);
+    if (rc == RAMET_ECORRUPT) {
+        rc = ramet_objstore_read_anew(history->store, key, chunk->offset_bytes,
+                                      bytes, chunk->length_bytes, err);
+        if (rc == RAMET_OK)
+            rc = ramet_table_keep_chunk(history, segment, index, bytes,
+                                        out_entry, err);
+    }
+    return rc;
+}
+
 /* Was the chunk before it read already? Then somebody goes through the segment. */
 static bool
 is_in_turn(struct ramet_history *history,
@@ -160,9 +182,9 @@ read_chunks(struct ramet_table_cursor *cursor,
     for (uint32_t i = index; rc == RAMET_OK && i < end; i++) {
         struct ramet_lru_entry *entry = NULL;
 
-        rc = ramet_table_keep_chunk(
-            cursor->history, segment, i,
-            bytes + (segment->chunks[i].offset_bytes - start), &entry, err);
+        rc = keep_right(cursor->history, segment, i, key,
+                        bytes + (segment->chunks[i].offset_bytes - start),
+                        &entry, err);
         if (rc == RAMET_OK && i == index)
             wanted = entry;
         else if (rc == RAMET_OK)

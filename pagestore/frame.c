@@ -166,6 +166,24 @@ ramet_frame_check(const struct ramet_frame *frame, struct ramet_err *err)
 }
 
 enum ramet_rc
+ramet_frame_verify_body(struct ramet_frame_reader *reader,
+                        const struct ramet_frame *frame, uint8_t *body,
+                        const char *key, struct ramet_err *err)
+{
+    const struct ramet_extent *const extent = &frame->extent;
+    enum ramet_rc rc = ramet_codec_verify(extent, body, key, err);
+
+    assert(extent->length_bytes > 0);
+    if (rc == RAMET_ECORRUPT) {
+        rc = ramet_objstore_read_anew(reader->store, key, extent->offset_bytes,
+                                      body, extent->length_bytes, err);
+        if (rc == RAMET_OK)
+            rc = ramet_codec_verify(extent, body, key, err);
+    }
+    return rc;
+}
+
+enum ramet_rc
 ramet_frame_decode_body(struct ramet_frame_reader *reader,
                         struct ramet_scratch *scratch,
                         const struct ramet_frame *frame, const uint8_t *body,
@@ -174,10 +192,10 @@ ramet_frame_decode_body(struct ramet_frame_reader *reader,
 {
     struct ramet_cached_dict *dict = NULL;
     size_t front = 0;
-    enum ramet_rc rc = ramet_codec_verify(&frame->extent, body, key, err);
+    enum ramet_rc rc = RAMET_OK;
 
     assert(content_bytes > 0);
-    if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DICT)
+    if (frame->kind == RAMET_FRAME_DICT)
         rc = ramet_dict_cache_get(&reader->dicts, reader->store, &frame->base,
                                   &dict, err);
     if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DELTAS)
@@ -223,6 +241,8 @@ ramet_frame_read(struct ramet_frame_reader *reader,
         ramet_objstore_read_full(reader->store, key, frame->extent.offset_bytes,
                                  scratch->body, length, err);
     if (rc == RAMET_OK)
+        rc = ramet_frame_verify_body(reader, frame, scratch->body, key, err);
+    if (rc == RAMET_OK)
         rc = ramet_frame_decode_body(reader, scratch, frame, scratch->body,
                                      (size_t)frame->page_count * page_size, out,
                                      key, err);
@@ -251,9 +271,11 @@ ramet_frame_decode(struct ramet_frame_reader *reader,
         return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32 ": no memory",
                           frame->first_pgno);
     ramet_extent_key(&frame->extent, key);
-    rc = ramet_frame_decode_body(reader, scratch, frame, body,
-                                 (size_t)frame->page_count * page_size, out,
-                                 key, err);
+    rc = ramet_codec_verify(&frame->extent, body, key, err);
+    if (rc == RAMET_OK)
+        rc = ramet_frame_decode_body(reader, scratch, frame, body,
+                                     (size_t)frame->page_count * page_size, out,
+                                     key, err);
     ramet_scratch_put(reader, scratch);
     return rc;
 }

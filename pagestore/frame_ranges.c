@@ -117,7 +117,7 @@ compare_wanted(const void *a, const void *b)
 }
 
 /* How many bytes a frame's body makes: known beforehand of pages, named by the
- * body itself, which was not verified yet, of deltas, whose front is kept. */
+ * body itself of deltas, whose front is kept. */
 static enum ramet_rc
 content_size(const struct ramet_frame *frame, const uint8_t *body,
              uint32_t page_size, const char *key, size_t *out_len,
@@ -146,7 +146,7 @@ content_size(const struct ramet_frame *frame, const uint8_t *body,
 
 /* A range is here. */
 static enum ramet_rc
-take_range(struct many *many, const struct range *range, const uint8_t *bytes,
+take_range(struct many *many, const struct range *range, uint8_t *bytes,
            const char *key, struct ramet_err *err)
 {
     struct ramet_scratch *const scratch = many->scratch;
@@ -160,7 +160,10 @@ take_range(struct many *many, const struct range *range, const uint8_t *bytes,
                    range->end - range->offset); /* invariant (1) */
         size_t size = 0;
 
-        rc = content_size(frame, bytes + at, many->page_size, key, &size, err);
+        rc = ramet_frame_verify_body(many->reader, frame, bytes + at, key, err);
+        if (rc == RAMET_OK)
+            rc = content_size(frame, bytes + at, many->page_size, key, &size,
+                              err);
         if (rc != RAMET_OK)
             return rc;
         if (!ramet_scratch_reserve(&scratch->pages, &scratch->pages_capacity,

@@ -250,6 +250,21 @@ ramet_objstore_refresh(struct ramet_objstore *store, const char *key)
         store->ops->refresh(store, key);
 }
 
+enum ramet_rc
+ramet_objstore_read_anew(struct ramet_objstore *store, const char *key,
+                         uint64_t offset, void *buf, size_t len,
+                         struct ramet_err *err)
+{
+    assert(ramet_key_valid(key) && len > 0);
+    if ((store->traits & RAMET_STORE_IS_KEPT) == 0)
+        return RAMET_ECORRUPT;
+    if (store->ops->doubt != NULL)
+        store->ops->doubt(store, key, offset, len);
+    else
+        ramet_objstore_refresh(store, key);
+    return ramet_objstore_read_full(store, key, offset, buf, len, err);
+}
+
 bool
 ramet_objstore_requests(const struct ramet_objstore *store,
                         struct ramet_store_requests *out)

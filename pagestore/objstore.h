@@ -55,6 +55,9 @@ enum ramet_store_trait {
      * a commit looks at the slot after it, and does not look before a commit
      * what the conditional write will tell. */
     RAMET_STORE_IS_PAID = 1 << 5,
+    /* Somebody on the way keeps what he read (a server's cache, one of HTTP): what
+     * is wrong may be right at the place itself. */
+    RAMET_STORE_IS_KEPT = 1 << 6,
 };
 
 /* One of several ranged reads: exactly `len` bytes at `offset`, to `buf`; with
@@ -128,6 +131,9 @@ struct ramet_objstore_ops {
                                  struct ramet_err *err);
     /* NULL: it keeps nothing of what it reads. */
     void (*refresh)(struct ramet_objstore *store, const char *key);
+    /* The same of a range alone. NULL: refresh() does. */
+    void (*doubt)(struct ramet_objstore *store, const char *key,
+                  uint64_t offset, uint64_t len);
     /* NULL: its requests cost nothing. */
     void (*requests)(const struct ramet_objstore *store,
                      struct ramet_store_requests *out);
@@ -242,6 +248,13 @@ ramet_objstore_remove_many(struct ramet_objstore *store,
  * the place itself. Objects never change, so a cache may keep them for ever;
  * but a store can be put back from a backup, and then written by others. */
 void ramet_objstore_refresh(struct ramet_objstore *store, const char *key);
+/* What was read there has another checksum than it must: read it once more, of the
+ * place itself. RAMET_ECORRUPT, and `err` as it is: it would be the same
+ * (no RAMET_STORE_IS_KEPT). */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_read_anew(struct ramet_objstore *store, const char *key,
+                         uint64_t offset, void *buf, size_t len,
+                         struct ramet_err *err);
 /* False, and nothing in `out`: it does not count. */
 bool ramet_objstore_requests(const struct ramet_objstore *store,
                              struct ramet_store_requests *out);

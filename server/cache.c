@@ -219,6 +219,16 @@ ramet_cache_doubt(struct ramet_cache *cache, const char *key, uint64_t offset,
 }
 
 static void
+cache_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
+            uint64_t len)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    ramet_objstore_refresh(cache->inner, key);
+    ramet_cache_doubt(cache, key, offset, len);
+}
+
+static void
 cache_close(struct ramet_objstore *store)
 {
     (void)store; /* ramet_cache_close() */
@@ -237,6 +247,7 @@ static const struct ramet_objstore_ops cache_ops = {
     .remove = cache_remove,
     .remove_many = cache_remove_many,
     .refresh = cache_refresh,
+    .doubt = cache_doubt,
     .close = cache_close,
 };
 
@@ -262,8 +273,10 @@ ramet_cache_open(struct ramet_objstore *store,
 
     if (cache == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
-    cache->store = (struct ramet_objstore){
-        .ops = &cache_ops, .traits = store->traits, .name = store->name};
+    cache->store =
+        (struct ramet_objstore){.ops = &cache_ops,
+                                .traits = store->traits | RAMET_STORE_IS_KEPT,
+                                .name = store->name};
     cache->inner = store;
     cache->life = new_life();
     cache->mem = ramet_memcache_new(options->memory_bytes);

@@ -109,6 +109,20 @@ record_refresh(struct ramet_objstore *store, const char *key)
 }
 
 static void
+record_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
+             uint64_t len)
+{
+    struct ramet_objstore *const inner =
+        ((struct ramet_recorder *)store)->inner;
+
+    assert(len > 0);
+    if (inner->ops->doubt != NULL)
+        inner->ops->doubt(inner, key, offset, len);
+    else
+        ramet_objstore_refresh(inner, key);
+}
+
+static void
 record_close(struct ramet_objstore *store)
 {
     (void)store;
@@ -120,6 +134,7 @@ static const struct ramet_objstore_ops record_ops = {
     .size = record_size,
     .list = record_list,
     .refresh = record_refresh,
+    .doubt = record_doubt,
     .close = record_close,
 };
 

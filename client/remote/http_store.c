@@ -564,8 +564,9 @@ ramet_http_store_new(struct ramet_http_pool *pool, struct ramet_ranges *ranges,
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", name);
     hs->store = (struct ramet_objstore){
         .ops = &http_ops,
-        .traits = RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_MAKES_MAPS |
-                  RAMET_STORE_SENDS_AHEAD | RAMET_STORE_CHECKS_COMMITS,
+        .traits = RAMET_STORE_IS_KEPT | RAMET_STORE_LISTS_CHEAPLY |
+                  RAMET_STORE_MAKES_MAPS | RAMET_STORE_SENDS_AHEAD |
+                  RAMET_STORE_CHECKS_COMMITS,
         .name = name,
     };
     hs->pool = pool;

@@ -89,24 +89,18 @@ ignore_report(void *ctx, bool damaged, const char *text, uint64_t done,
         (*(unsigned *)ctx)++;
 }
 
-/* All kinds of reading, from a cold history. */
+/* What pages, changes and times are read by. */
 static enum ramet_rc
-read_all(struct model *model, struct ramet_err *err)
+read_history(struct ramet_history *history, struct model *model,
+             struct ramet_err *err)
 {
     const uint32_t pgnos[] = {1, 2, 64, 65, 130, 200, 359};
-    struct ramet_history *history;
     struct ramet_pageset set;
     struct ramet_extent dict;
     struct ramet_head head;
-    struct ramet_commit_object commit;
-    unsigned damaged = 0;
-    enum ramet_rc rc;
+    enum ramet_rc rc = ramet_history_newest(history, &head, err);
 
-    rc = ramet_history_open(model->store, &model->volume, NULL, &history, err);
-    if (rc != RAMET_OK)
-        return rc;
     ramet_pageset_init(&set);
-    rc = ramet_history_newest(history, &head, err);
     if (rc == RAMET_OK)
         rc = ramet_history_read_pages(history, point_at(history, head.lsn),
                                       pgnos, 7, true, check_page, model, err);
@@ -117,6 +111,23 @@ read_all(struct model *model, struct ramet_err *err)
         rc = ramet_history_dict(history, &head, &dict, err);
     if (rc == RAMET_OK)
         rc = ramet_history_at_time(history, head.time_ms - 1, &head, err);
+    ramet_pageset_done(&set);
+    return rc;
+}
+
+/* All kinds of reading, from a cold history. */
+static enum ramet_rc
+read_all(struct model *model, struct ramet_err *err)
+{
+    struct ramet_history *history;
+    struct ramet_commit_object commit;
+    unsigned damaged = 0;
+    enum ramet_rc rc;
+
+    rc = ramet_history_open(model->store, &model->volume, NULL, &history, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = read_history(history, model, err);
     if (rc == RAMET_OK)
         rc = ramet_history_verify(history, ignore_report, &damaged, NULL, err);
     if (rc == RAMET_OK) {
@@ -124,7 +135,6 @@ read_all(struct model *model, struct ramet_err *err)
         if (rc == RAMET_OK)
             ramet_commit_done(&commit);
     }
-    ramet_pageset_done(&set);
     ramet_history_close(history);
     return rc;
 }
@@ -280,6 +290,36 @@ commit__can_be_retried_after_any_failed_request(void **state)
             assert_true(n < 300);
         }
     }
+}
+
+/* The store flips a bit once: so it is with what a cache kept wrong, and is asked
+ * for anew. */
+static void
+reading__of_what_somebody_kept_wrong_is_right(void **state)
+{
+    struct fixture f;
+    bool fired = true;
+    unsigned n = 0;
+
+    (void)state;
+    fixture_open(&f);
+    f.store->traits |= RAMET_STORE_IS_KEPT;
+    for (; fired; n++) {
+        struct ramet_history *history;
+        struct ramet_err err = {.text = ""};
+
+        ramet_faultstore_arm(f.store, RAMET_FAULT_FLIP_BIT, n, RAMET_OK);
+        assert_int_equal(ramet_history_open(f.model.store, &f.model.volume,
+                                            NULL, &history, NULL),
+                         RAMET_OK);
+        if (read_history(history, &f.model, &err) != RAMET_OK)
+            fail_msg("read %u: %s", n, err.text);
+        ramet_history_close(history);
+        fired = ramet_faultstore_fired(f.store);
+        assert_true(n < 2000);
+    }
+    assert_true(n > 10);
+    fixture_close(&f);
 }
 
 static void
@@ -565,6 +605,7 @@ main(void)
         cmocka_unit_test(copy__survives_every_failed_allocation),
         cmocka_unit_test(commit__can_be_retried_after_any_failed_request),
         cmocka_unit_test(reading__fails_or_is_right_whatever_request_fails),
+        cmocka_unit_test(reading__of_what_somebody_kept_wrong_is_right),
         cmocka_unit_test(
             verify__finds_each_flipped_bit_and_each_missing_object),
     };

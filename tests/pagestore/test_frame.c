@@ -681,6 +681,79 @@ read__notices_what_the_store_does_wrong(void **state)
     assert_int_equal(read_frame(f, &frame), RAMET_OK);
 }
 
+/* A store behind somebody who keeps one object wrong until he is told. */
+struct keeper {
+    struct ramet_objstore store;
+    struct ramet_objstore *inner;
+    char wrong[RAMET_KEY_MAX]; /* "": nothing is */
+    bool learns;
+    unsigned reads, refreshes;
+};
+
+static enum ramet_rc
+keeper_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+            void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct keeper *const k = (struct keeper *)store;
+    const enum ramet_rc rc =
+        ramet_objstore_read(k->inner, key, offset, buf, len, out_got, err);
+
+    k->reads++;
+    if (rc == RAMET_OK && *out_got > 0 && strcmp(key, k->wrong) == 0)
+        ((uint8_t *)buf)[*out_got / 2] ^= 8;
+    return rc;
+}
+
+static void
+keeper_refresh(struct ramet_objstore *store, const char *key)
+{
+    struct keeper *const k = (struct keeper *)store;
+
+    assert_string_equal(key, k->wrong);
+    k->refreshes++;
+    if (k->learns)
+        k->wrong[0] = '\0';
+}
+
+static void
+read__of_what_somebody_kept_wrong_is_anew_and_once(void **state)
+{
+    static const struct ramet_objstore_ops ops = {.read = keeper_read,
+                                                  .refresh = keeper_refresh};
+    struct fixture *f = *state;
+    const struct ramet_extent base = put_dict(f, 90);
+    const struct ramet_frame frame = put_dict_frame(f, 1, 7, &base);
+    const struct ramet_extent *const places[] = {&frame.extent, &base};
+
+    for (unsigned kind = 0; kind < 8; kind++) {
+        struct keeper k = {.store = {.ops = &ops,
+                                     .traits = RAMET_STORE_IS_KEPT,
+                                     .name = "kept"},
+                           .inner = f->memory,
+                           .learns = (kind & 4) == 0};
+        struct ramet_frame_reader *reader;
+        struct visited visited = {0};
+        uint8_t page[PAGE], expected[PAGE];
+        enum ramet_rc rc;
+
+        fill_page(expected, 7);
+        ramet_extent_key(places[kind & 1], k.wrong);
+        assert_int_equal(ramet_frame_reader_new(&k.store, &reader, NULL),
+                         RAMET_OK);
+        rc = (kind & 2) != 0
+                 ? ramet_frame_read_many(reader, &frame, 1, PAGE, visit,
+                                         &visited, NULL)
+                 : ramet_frame_read(reader, &frame, PAGE, page, NULL);
+        assert_int_equal(rc, k.learns ? RAMET_OK : RAMET_ECORRUPT);
+        assert_int_equal(k.refreshes, 1);
+        /* Frame and dictionary, and what was wrong once more. */
+        assert_int_equal(k.reads, k.learns || (kind & 1) != 0 ? 3 : 2);
+        if (rc == RAMET_OK && (kind & 2) == 0)
+            assert_memory_equal(page, expected, PAGE);
+        ramet_frame_reader_free(reader);
+    }
+}
+
 static void
 read__survives_failure_of_each_allocation(void **state)
 {
@@ -785,6 +858,7 @@ main(void)
         TEST(read_many__ends_where_the_visitor_fails),
         TEST(read_many__refuses_a_bad_frame),
         TEST(read__notices_what_the_store_does_wrong),
+        TEST(read__of_what_somebody_kept_wrong_is_anew_and_once),
         TEST(read__survives_failure_of_each_allocation),
         TEST(read__works_from_many_threads),
     };

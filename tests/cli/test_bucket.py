@@ -551,6 +551,34 @@ print(json.dumps({"before": before, "at_most": at_most, "after": used(),
 """
 
 
+TOO_MANY_CHILD = """
+import json, resource, sqlite3, sys
+limit = int(sys.argv[2])
+loader = sqlite3.connect(":memory:")
+loader.enable_load_extension(True)
+loader.load_extension(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+dbs, said = [], None
+while said is None:
+    try:
+        db = sqlite3.connect("file:d%d.db?vfs=ramet" % len(dbs), uri=True,
+                             isolation_level=None, timeout=60)
+        db.execute("CREATE TABLE t(i)")
+        dbs.append(db)
+    except sqlite3.OperationalError as error:
+        said = str(error)
+for db in dbs:
+    db.execute("INSERT INTO t VALUES(1)")
+count = len(dbs)
+while dbs:
+    dbs.pop().close()
+db = sqlite3.connect("file:d%d.db?vfs=ramet" % count, uri=True)
+db.execute("CREATE TABLE IF NOT EXISTS t(i)")
+db.close()
+print(json.dumps([count, said]))
+"""
+
+
 class Many(BucketTest):
     def many(self, url, count, limit, *more):
         """So many databases in a process; what it tells of itself."""
@@ -576,6 +604,20 @@ class Many(BucketTest):
         told = self.many("", count, limit, most)
         self.assertGreater(told["limit"], limit)
         self.assertLess(told["limit"], most)
+
+    def test_database__that_is_one_too_many_is_told_and_harms_no_other(self):
+        """Where the hard limit is reached as well."""
+        limit = 256
+        done = support.subprocess.run(
+            ["/usr/bin/python3", "-c", TOO_MANY_CHILD, support.EXTENSION,
+             str(limit)], text=True, cwd=self.dir, env=self.environment,
+            stdout=support.subprocess.PIPE, stderr=support.subprocess.PIPE,
+            timeout=900)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        count, said = json.loads(done.stdout)
+        self.assertGreater(count, limit // 6)
+        self.assertIn("Too many open files", said)
+        self.assertIn("d%d.db" % count, said)
 
     def test_databases__are_many_in_a_process_of_few_descriptors(self):
         """Three descriptors each, where there may be no more: at 1,024 that is

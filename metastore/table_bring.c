@@ -5,7 +5,8 @@
  * scattered pages of a volume without a map would else cost a round trip a chunk.
  *
  *   (1) Chunks are asked for in parts of one segment each, ascending, with what lies
- *       between two where that is no more than ramet_objstore_gap().
+ *       between two where that is no more than ramet_objstore_gap(). A part alone may be
+ *       for who goes through the segment, and has the chunks behind it along.
  *   (2) Who looked into several chunks of a small table is likely to need the others as
  *       well, and each would be a round trip before the pages it names: then all of it
  *       is read.
@@ -114,9 +115,15 @@ find_ranges(struct bringing *b)
                 range->end = next->index + 1;
             continue;
         }
-        b->ranges[count++] = (struct chunk_part){
-            next->commit, next->segment, next->index,
-            ramet_table_ahead(b->history, next->segment, next->index, 0)};
+        b->ranges[count++] = (struct chunk_part){next->commit, next->segment,
+                                                 next->index, next->index + 1};
+    }
+    if (count == 1) {
+        struct chunk_part *const range = &b->ranges[0];
+        const uint32_t ahead =
+            ramet_table_ahead(b->history, range->segment, range->first, 0);
+
+        range->end = ahead > range->end ? ahead : range->end;
     }
     assert(count <= AT_ONCE);
     b->part_count = count;

@@ -159,7 +159,7 @@ describe(const struct asking *asking, struct ramet_pageset *pages,
         out_request->runs[i] =
             (struct ramet_pages_run){pages->runs[i].first, pages->runs[i].last};
     ramet_buf_done(&object);
-    return rc;
+    return rc != RAMET_OK ? rc : out->failed;
 }
 
 /* What it reads next: a piece of the answer. Where the client takes its time the

@@ -14,6 +14,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/frames.h"
+#include "client/store/log/log_grow.h"
 #include "client/store/log/logscan.h"
 #include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
@@ -24,38 +25,6 @@
 #include "core/alloc.h"
 
 #define COPY_SIZE (64u << 10)
-#define EXTEND_MAX 8u /* pieces of RAMET_PAGE_SIZE_MAX */
-
-/* Write zeros past the tail of a file that is still growing, about as many as
- * there are bytes, so that the next syncs need not flush its size. */
-static void
-extend_file(struct ramet_session *session, const struct ramet_frame_file *file,
-            uint64_t end)
-{
-    static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
-    const struct ramet_os *const os = session->replica->os;
-    const uint64_t count = end / sizeof(zeros) + 1;
-    struct ramet_os_stat st;
-
-    assert(session->prepared.is_set && file->type == RAMET_FRAMES_LOG);
-    if (end >= RAMET_LOG_FILE_SIZE ||
-        !ramet_pos_before(session->extended_to,
-                          ramet_pos_make(file->number, end)) ||
-        os->stat(os->ctx, file->fd, &st) < 0)
-        return;
-    session->extended_to = ramet_pos_make(file->number, st.size_bytes);
-    if (st.size_bytes > end + 4096)
-        return;
-    for (unsigned i = 0; i < count && i < EXTEND_MAX; i++) {
-        const uint64_t at = end + (uint64_t)i * sizeof(zeros);
-
-        /* Only what is past the record is zeroed; a failure costs speed. */
-        if (ramet_os_write_full(os, file->fd, zeros, sizeof(zeros), at, "log",
-                                NULL) != RAMET_OK)
-            return;
-        session->extended_to = ramet_pos_make(file->number, at + sizeof(zeros));
-    }
-}
 
 static enum ramet_rc
 write_header_again(struct ramet_replica *replica,
@@ -232,7 +201,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG, number, &file, err);
     if (rc != RAMET_OK)
         return rc;
-    extend_file(session, file, ramet_pos_offset(tail));
+    ramet_log_grow(session, file, ramet_pos_offset(tail));
     rc = ramet_log_sync_before(session, number, err);
     if (rc == RAMET_OK)
         rc = make_durable(replica, file, err);

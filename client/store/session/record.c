@@ -16,6 +16,7 @@
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
+#include "client/store/log/log_grow.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/publish.h"
 #include "client/store/log/void.h"
@@ -329,6 +330,10 @@ ramet_record_finish(struct ramet_session *session,
                                 session->buf + session->buf_len);
     assert(session->buf_len + size <= session->buf_capacity);
     assert(!ramet_pos_before(trailer->start, trailer->synced));
+    ramet_log_grow_ahead(session, file,
+                         ramet_pos_offset(session->buf_pos) + session->buf_len +
+                             size,
+                         session->buf_len + size);
     /* Set first: whoever finds us dead after this looks into the log. */
     ramet_pos_store(&header->log.prepared, session->rec_start);
     rc = ramet_os_write_full(replica->os, file->fd, session->buf,

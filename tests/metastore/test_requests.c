@@ -443,6 +443,51 @@ paid_store__that_went_back_is_noticed_within_a_minute(void **state)
     fixture_close(&f);
 }
 
+/* Another commit of the same number stands there: somebody went on from what the
+ * store was set back to. */
+static void
+paid_store__that_went_another_way_is_noticed_within_a_minute(void **state)
+{
+    struct model_change change = {.page_size = 512, .page_count = 20};
+    const struct ramet_cid id = model_new_cid();
+    struct ramet_history *history;
+    struct ramet_head head;
+    char key[RAMET_KEY_MAX];
+    struct ramet_buf other;
+    struct fixture f;
+    struct iovec part;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 20);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    change.page_size = head.page_size;
+    change.page_count = change.least = head.page_count;
+    ramet_pageset_init(&change.changed);
+    assert_int_equal(ramet_pageset_add(&change.changed, 3), RAMET_OK);
+    ramet_buf_init(&other, 1u << 20);
+    assert_int_equal(
+        model_encode(&f.model, &head, &change, &id, 77, &other, NULL),
+        RAMET_OK);
+    model_write_random(&f.model, 1);
+    history = open_paid(&f);
+    assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+    assert_int_equal(head.lsn, 2);
+    ramet_commit_key(&f.model.volume, 2, key);
+    assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
+    part = (struct iovec){other.data, other.len};
+    assert_int_equal(ramet_objstore_put(f.inner, key, &part, 1, NULL),
+                     RAMET_OK);
+    clock_ns += UINT64_C(61000000000);
+    assert_int_equal(ramet_history_newest(history, &head, NULL),
+                     RAMET_EWENTBACK);
+    ramet_history_close(history);
+    ramet_pageset_done(&change.changed);
+    ramet_buf_done(&other);
+    fixture_close(&f);
+}
+
 /* Read before the store was set back: that it was there makes it no news. */
 static void
 paid_store__that_went_back__is_asked_for_the_next_slot(void **state)
@@ -724,6 +769,8 @@ main(void)
         cmocka_unit_test(map__of_a_lost_line_is_not_used),
         cmocka_unit_test(paid_store__is_looked_at_by_the_next_slot),
         cmocka_unit_test(paid_store__that_went_back_is_noticed_within_a_minute),
+        cmocka_unit_test(
+            paid_store__that_went_another_way_is_noticed_within_a_minute),
         cmocka_unit_test(
             paid_store__that_went_back__is_asked_for_the_next_slot),
         cmocka_unit_test(

@@ -34,6 +34,7 @@ import urllib.parse
 import common
 import plot
 import hollow
+from parts import front
 from peers import ranges, restore
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
@@ -335,7 +336,8 @@ class Bench:
         self.count = 0
         self.rows = []
         self.environment = dict(os.environ)
-        self.gateway = restore.Gateway() if options.bucket else None
+        self.gateway = restore.Gateway(work) if options.bucket else None
+        self.front = None
         base = database(options.rows)
         store = os.path.join(work, "store")
         url = "file://" + store
@@ -362,7 +364,12 @@ class Bench:
                               "--listen", "127.0.0.1:0", "--access-log",
                               "off", "--prefetch-queries")
         port = self.server.said.strip().rsplit(":", 1)[-1].strip("/")
-        self.link = self.proxy(self.gateway.port() if self.gateway else port)
+        if self.gateway:
+            port = self.gateway.port()
+            if options.front:
+                self.front = front.Front(work, port, work)
+                port = self.front.port
+        self.link = self.proxy(port)
         self.environment["AWS_ENDPOINT_URL_S3"] = \
             "http://127.0.0.1:%d" % self.link.port
         self.files = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
@@ -393,6 +400,8 @@ class Bench:
     def end(self):
         for process in (self.link, self.files_link, self.server):
             process.end()
+        if self.front:
+            self.front.end()
         if self.gateway:
             self.gateway.end()
         self.files.shutdown()
@@ -536,6 +545,8 @@ def main():
     parser.add_argument("--uri", default="", help="more parameters: &a=b")
     parser.add_argument("--bucket", action="store_true",
                         help="straight from one, versitygw's, not from a server")
+    parser.add_argument("--front", action="store_true",
+                        help="with nginx before it, which is no limit")
     parser.add_argument("--plot", help="an SVG to be written")
     parser.add_argument("--only", help="questions whose name has this")
     options = parser.parse_args()

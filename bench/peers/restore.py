@@ -25,11 +25,13 @@ dbs:
 
 
 class Gateway:
-    """An S3 service; `environment` None: it can't be had."""
+    """An S3 service; `environment` None: it can't be had. `folder`: where it keeps
+    its files."""
 
-    def __init__(self):
+    def __init__(self, folder=None):
+        env = dict(os.environ, TMPDIR=folder) if folder else None
         self.process = subprocess.Popen(
-            [GATEWAY, "versitygw"], stdin=subprocess.PIPE,
+            [GATEWAY, "versitygw"], stdin=subprocess.PIPE, env=env,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         found = {}
         for line in self.process.stdout:

@@ -34,12 +34,12 @@ struct ramet_s3_exchange {
     struct curl_slist *headers;
     const struct iovec *parts; /* body */
     int part_count;
+    unsigned rank; /* how many of the same reader were under way before it */
     size_t answer_max; /* bytes of body; past it is a failure */
     struct ramet_s3_throttle *throttle; /* NULL: no lane */
     const char *ca_file;                /* NULL: the system's */
     bool direct;                        /* past any proxy */
     uint64_t connect_timeout_ms, stall_timeout_ms;
-    unsigned rank; /* how many of the same reader were under way before it */
 
     /* What came. */
     struct ramet_buf answer; /* the owner's in the end: ramet_buf_done() */
@@ -61,8 +61,8 @@ struct ramet_s3_exchange {
     CURL *easy;
     struct ramet_s3_exchange *next;
     struct ramet_cond *waiter; /* engine's mutex; or NULL */
-    bool done, wants_cancel;   /* engine's mutex */
     _Atomic uint64_t began_ms; /* when it left the queue; 0: not yet */
+    bool done, wants_cancel;   /* engine's mutex */
     int part;
     size_t part_pos;
     uint64_t sent, body_bytes;

@@ -44,13 +44,14 @@
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
+#include "client/store/upkeep/checkpoint_due.h"
 #include "client/store/upkeep/checkpoint_impl.h"
 #include "client/store/upkeep/clean_base.h"
 #include "client/store/upkeep/log_files.h"
 #include "client/store/upkeep/retain.h"
 #include "core/alloc.h"
 
-#define OLD_AFTER 6u /* log files: pins so far back are passed */
+static_assert(RAMET_OLD_AFTER < RAMET_CLOSED_ENOUGH, "it moves something");
 
 /* ---- what is to be moved ------------------------------------------------- */
 
@@ -177,8 +178,9 @@ choose_log_files(struct checkpoint *c, bool *out_go, struct ramet_err *err)
     const uint64_t write_file =
         ramet_pos_file(ramet_pos_load(&c->replica->head->header.log.write_pos));
     const struct ramet_pos old =
-        write_file < OLD_AFTER ? RAMET_NO_POS
-                               : ramet_pos_make(write_file - OLD_AFTER + 1, 0);
+        write_file < RAMET_OLD_AFTER
+            ? RAMET_NO_POS
+            : ramet_pos_make(write_file - RAMET_OLD_AFTER + 1, 0);
     struct ramet_published newest;
     struct ramet_scan scan;
     struct look look = {c, &scan};

@@ -9,6 +9,12 @@
 
 #include "client/store/shared/session.h"
 
+/* Log files: so many closed ones make a checkpoint worth it, and a pin so far back does
+ * not hold it up. The latter are fewer, so that there is something to move whoever
+ * reads, and for how long. */
+#define RAMET_CLOSED_ENOUGH 8u
+#define RAMET_OLD_AFTER 6u
+
 /* What can be moved now. */
 void ramet_checkpoint_inline(struct ramet_session *session);
 /* The same by a committer, with the write lock, if the log has grown long: and if

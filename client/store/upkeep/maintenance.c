@@ -28,7 +28,6 @@
 #include "client/store/upkeep/sums.h"
 #include "core/alloc.h"
 
-#define CLOSED_ENOUGH 8u /* log files that make a checkpoint worth it */
 #define SUM_STEP (1u << 20)
 #define SUM_AGAIN_MS 1000u /* where checkpoints were in the way */
 #define SUM_FAILED_MS 10000u
@@ -77,7 +76,8 @@ look_after(struct ramet_session *session)
     assert(session->is_internal && session->held == 0);
     if (ramet_fetched_is_much(session->replica))
         ramet_checkpoint_fetched(session);
-    else if (closed >= CLOSED_ENOUGH || ramet_placed_is_much(session->replica))
+    else if (closed >= RAMET_CLOSED_ENOUGH ||
+             ramet_placed_is_much(session->replica))
         ramet_checkpoint_inline(session);
     else
         ramet_checkpoint_make_ahead(session);

@@ -329,10 +329,10 @@ is_in_log(struct ramet_session *session, uint32_t pgno)
                                     memory_order_acquire);
 }
 
-/* With the base lock; `value` is from presence. By invariant (3). */
+/* With the base lock; `value` is from presence, `sum` the page's. By invariant (3). */
 static enum ramet_rc
 check_page(struct ramet_session *session, uint32_t pgno, uint64_t value,
-           const uint8_t *page, struct ramet_err *err)
+           uint64_t sum, struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
     struct ramet_page_version version = {.kind = RAMET_ENTRY_NONE};
@@ -340,14 +340,13 @@ check_page(struct ramet_session *session, uint32_t pgno, uint64_t value,
     enum ramet_rc rc;
 
     assert(ramet_holds(session, RAMET_LOCK_BASE));
-    if (!ramet_presence_is_sum(value))
+    if (!ramet_presence_is_sum(value) || sum == value)
         return RAMET_OK;
     rc = ramet_index_load_locked(session, pgno, &entry, err);
     if (rc == RAMET_OK)
         rc = ramet_read_version(session, s->tail, s->page_size, pgno, NULL,
                                 &version, err);
-    if (rc != RAMET_OK || version.kind != RAMET_ENTRY_HELD ||
-        ramet_presence_sum(pgno, page, s->page_size) == value)
+    if (rc != RAMET_OK || version.kind != RAMET_ENTRY_HELD)
         return rc;
     rc = ramet_base_confirm(session->replica, err); /* did somebody write? */
     return rc != RAMET_OK
@@ -367,7 +366,7 @@ ramet_session_check_pages(struct ramet_session *session, uint32_t first,
 {
     struct ramet_replica *const replica = session->replica;
     const uint32_t page_size = session->pin.snapshot.page_size;
-    uint64_t values[BLOCK];
+    uint64_t values[BLOCK], sums[BLOCK];
     uint32_t in_log = 0;
     enum ramet_rc rc;
 
@@ -378,13 +377,15 @@ ramet_session_check_pages(struct ramet_session *session, uint32_t first,
         in_log++;
     if (in_log == count) /* as of most that are pushed: no lock */
         return RAMET_OK;
+    for (uint32_t i = in_log; i < count; i++) /* before others have to wait */
+        sums[i] = ramet_presence_sum(first + i, pages + (size_t)i * page_size,
+                                     page_size);
     rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_presence_read(replica, first, count, values, err);
     for (uint32_t i = in_log; rc == RAMET_OK && i < count; i++)
-        rc = check_page(session, first + i, values[i],
-                        pages + (size_t)i * page_size, err);
+        rc = check_page(session, first + i, values[i], sums[i], err);
     ramet_base_unlock(session);
     return rc;
 }

@@ -66,6 +66,7 @@ ramet_catalog_check(struct ramet_objstore *store, bool create,
     const struct iovec part = {(void *)(uintptr_t)FORMAT_TEXT,
                                strlen(FORMAT_TEXT)};
     char text[FORMAT_BYTES_MAX + 1];
+    bool is_answered = true;
     size_t got = 0;
     enum ramet_rc rc;
 
@@ -82,7 +83,13 @@ ramet_catalog_check(struct ramet_objstore *store, bool create,
         rc = ramet_objstore_put(store, FORMAT_KEY, &part, 1, err);
         if (rc != RAMET_EEXIST && rc != RAMET_EUNKNOWN)
             return rc;
+        is_answered = rc == RAMET_EEXIST;
     }
+    if (rc == RAMET_ENOTFOUND && !is_answered)
+        return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                          "%s: no answer came to the write of " FORMAT_KEY
+                          ", which is not there; try again",
+                          store->name);
     if (rc == RAMET_ENOTFOUND)
         return RAMET_FAIL(err, RAMET_ENOTFOUND,
                           "%s is not a Ramet store (it has no " FORMAT_KEY ")",

@@ -100,6 +100,21 @@ catalog_check__makes_and_knows_the_version(void **state)
     assert_int_equal(ramet_catalog_check(store, false, NULL), RAMET_OK);
 }
 
+/* It may be under way: that is no word on what stands there. */
+static void
+catalog_check__without_an_answer_to_its_write__says_so(void **state)
+{
+    struct ramet_objstore *const store = ramet_faultstore_new(*state);
+
+    assert_non_null(store);
+    ramet_faultstore_arm(store, RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_catalog_check(store, true, NULL),
+                     RAMET_EUNREACHABLE);
+    ramet_faultstore_land(store);
+    assert_int_equal(ramet_catalog_check(store, false, NULL), RAMET_OK);
+    ramet_objstore_close(store);
+}
+
 static void
 catalog_check__refuses_what_it_does_not_know(void **state)
 {
@@ -605,6 +620,9 @@ main(void)
             teardown),
         cmocka_unit_test_setup_teardown(
             catalog_check__makes_and_knows_the_version, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            catalog_check__without_an_answer_to_its_write__says_so, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(
             catalog_check__refuses_what_it_does_not_know, setup, teardown),
         cmocka_unit_test_setup_teardown(

@@ -63,6 +63,13 @@ was_deleted(struct ramet_server *server, const struct ramet_vid *volume,
            deleted;
 }
 
+void
+ramet_api_count_damage(struct ramet_server *server)
+{
+    atomic_fetch_add_explicit(&server->metrics.damaged, 1,
+                              memory_order_relaxed);
+}
+
 bool
 ramet_api_note_failure(struct ramet_server *server,
                        const struct ramet_vid *volume, enum ramet_rc *rc,
@@ -76,18 +83,14 @@ ramet_api_note_failure(struct ramet_server *server,
         *rc = RAMET_ENOTFOUND;
         return true;
     }
-    /* The store may have been mended. What the history holds was verified. Who reads
-     * what is damaged over and over takes from others no more than what he read. */
-    if (*rc == RAMET_ECORRUPT) {
-        ramet_cache_forget_last(server->cache, volume);
-        atomic_fetch_add_explicit(&server->metrics.damaged, 1,
-                                  memory_order_relaxed);
-    }
-    /* The store was set back: begin anew, and so does who listens. */
-    if (*rc == RAMET_EWENTBACK) {
+    /* The store may have been mended. What the history holds was verified. */
+    if (*rc == RAMET_ECORRUPT || *rc == RAMET_EWENTBACK)
         ramet_cache_forget(server->cache, volume);
+    if (*rc == RAMET_ECORRUPT)
+        ramet_api_count_damage(server);
+    /* The store was set back: begin anew, and so does who listens. */
+    if (*rc == RAMET_EWENTBACK)
         ramet_volume_table_drop(server->volumes, volume, false);
-    }
     return false;
 }
 

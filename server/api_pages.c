@@ -40,14 +40,14 @@ ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
                                 &stream);
         return;
     }
-    ramet_answer_free(answer);
     if (rc == RAMET_OK) {
         ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, first);
     } else {
         ramet_buf_done(first);
-        (void)ramet_api_note_loss(call->server, &call->volume, &rc, &err);
+        ramet_answer_note_loss(answer, &rc, &err);
         ramet_api_failed(call, NULL, rc, &err);
     }
+    ramet_answer_free(answer);
 }
 
 void

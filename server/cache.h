@@ -72,7 +72,7 @@ void ramet_cache_doubt(struct ramet_cache *cache, const char *key,
  * what was read last goes, and is read of the store again. */
 void ramet_cache_forget_last(struct ramet_cache *cache,
                              const struct ramet_vid *volume);
-/* Forget a volume: it was deleted, or its store went back. */
+/* Forget a volume: it was deleted, its store went back, or its metadata is damaged. */
 void
 ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume);
 void ramet_cache_get_stats(struct ramet_cache *cache,

@@ -52,6 +52,7 @@ struct ramet_answer {
     struct range *ranges; /* of this slice */
     size_t range_count, range_next;
     uint32_t copied; /* bytes of ranges[range_next]; 0: its record is to come */
+    bool is_wrong;   /* that range, in the store, too */
     struct ramet_answer_source source; /* more == NULL: there are no more */
 };
 
@@ -355,8 +356,8 @@ is_right(const struct range *range, const uint8_t *bytes, size_t len)
 
 /* Part of a range. What a cache has wrong is read from the store: invariant (4). */
 static enum ramet_rc
-read_range(const struct ramet_answer *answer, const struct range *range,
-           uint8_t *to, size_t len, struct ramet_err *err)
+read_range(struct ramet_answer *answer, const struct range *range, uint8_t *to,
+           size_t len, struct ramet_err *err)
 {
     struct ramet_server *const server = answer->server;
     const uint64_t offset = range->object.offset + answer->copied;
@@ -371,6 +372,9 @@ read_range(const struct ramet_answer *answer, const struct range *range,
     rc = ramet_objstore_read_full(server->store, key, offset, to, len, err);
     if (rc != RAMET_OK || is_right(range, to, len))
         return rc;
+    /* So that whoever reads it over and over is the only one who waits for that. */
+    ramet_cache_forget_last(server->cache, ramet_open_volume_id(answer->vol));
+    answer->is_wrong = true;
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "%s: wrong checksum of the %zu bytes at %" PRIu64, key,
                       len, offset);
@@ -479,6 +483,18 @@ ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
     return RAMET_OK;
 }
 
+void
+ramet_answer_note_loss(struct ramet_answer *answer, enum ramet_rc *rc,
+                       struct ramet_err *err)
+{
+    assert(*rc != RAMET_OK);
+    if (answer->is_wrong && *rc == RAMET_ECORRUPT)
+        ramet_api_count_damage(answer->server);
+    else
+        (void)ramet_api_note_loss(answer->server,
+                                  ramet_open_volume_id(answer->vol), rc, err);
+}
+
 /* ---- as a stream ---------------------------------------------------------------- */
 
 static enum ramet_rc
@@ -491,8 +507,7 @@ produce(void *state, struct ramet_buf *out, bool *out_done,
 
     if (rc == RAMET_OK)
         return RAMET_OK;
-    (void)ramet_api_note_loss(answer->server, ramet_open_volume_id(answer->vol),
-                              &rc, err);
+    ramet_answer_note_loss(answer, &rc, err);
     if (cut || room_of(out) < RAMET_ERR_TEXT_MAX + RECORD_TEXT_MAX)
         return rc; /* invariant (3) */
     ramet_log(rc == RAMET_ENOTFOUND ? RAMET_LOG_WARN : RAMET_LOG_ERROR,

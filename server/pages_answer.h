@@ -55,6 +55,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
                    bool *out_done, bool *out_cut, struct ramet_err *err);
 
+/* As ramet_api_note_loss(), of what ended a piece. */
+void ramet_answer_note_loss(struct ramet_answer *answer, enum ramet_rc *rc,
+                            struct ramet_err *err);
+
 #define RAMET_TYPE_FRAMES "application/vnd.ramet.frames"
 /* api_pages.c: answer the call with it, behind what `first` has. The first piece
  * is made here, so that a failure still has its own status. Takes over both. */

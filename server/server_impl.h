@@ -132,6 +132,8 @@ bool ramet_api_note_failure(struct ramet_server *server,
 bool
 ramet_api_note_loss(struct ramet_server *server, const struct ramet_vid *volume,
                     enum ramet_rc *rc, struct ramet_err *err);
+/* Something read was wrong, and the cache has forgotten just that. */
+void ramet_api_count_damage(struct ramet_server *server);
 /* Refuse a write to a volume that was deleted. */
 void
 ramet_api_gone(struct ramet_http_request *rq, const struct ramet_vid *volume);

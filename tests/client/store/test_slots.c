@@ -18,6 +18,7 @@
 #include "client/store/format/state.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "tests/support/powercut.h"
 
 #define SLOT RAMET_SLOT_SIZE
 #define NAME "state"
@@ -292,6 +293,85 @@ content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back(void **state)
     free_file(f);
 }
 
+/* As that of a state with a long URL: it comes and goes by a rename. */
+static const char *
+nth_content(unsigned n)
+{
+    static char contents[4][2 * SLOT];
+    static const size_t lengths[] = {2 * SLOT - 1, SLOT + 500, SLOT - 32,
+                                     2 * SLOT - 9};
+
+    memset(contents[n], (int)('a' + n), lengths[n]);
+    return contents[n];
+}
+
+/* The contents, one over the other, until the power goes; how many were told to
+ * be there. */
+static unsigned
+write_contents(const struct place *p, const struct ramet_os *os,
+               const struct powercut *cut)
+{
+    const int dir_fd =
+        os->open(os->ctx, AT_FDCWD, p->dir, O_RDONLY | O_DIRECTORY, 0);
+    unsigned done = 0;
+
+    assert_true(dir_fd >= 0);
+    os->unlink(os->ctx, dir_fd, NAME, false);
+    OK(ramet_slots_write(os, dir_fd, NAME, magic, (const uint8_t *)"old", 3,
+                         e));
+    powercut_arm(cut);
+    while (done < 4 &&
+           ramet_slots_write(os, dir_fd, NAME, magic,
+                             (const uint8_t *)nth_content(done),
+                             strlen(nth_content(done)), NULL) == RAMET_OK)
+        done++;
+    os->close(os->ctx, dir_fd);
+    return done;
+}
+
+/* Which content is there: one that was told to be, or (true) the next. */
+static bool
+has_next(const struct place *p, unsigned done)
+{
+    const uint8_t *content = NULL;
+    struct file f = {.dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY)};
+    size_t len = 0;
+    unsigned copies;
+
+    look(&f);
+    close(f.dir_fd);
+    OK(ramet_slots_decode(magic, f.bytes, f.size, &content, &len, &copies, e));
+    if (done < 4 && len == strlen(nth_content(done)) &&
+        memcmp(content, nth_content(done), len) == 0)
+        return true;
+    expect_in(&f, done > 0 ? nth_content(done - 1) : "old");
+    return false;
+}
+
+static void
+content__longer_than_a_slot__is_the_last_or_the_next_after_a_power_cut(
+    void **state)
+{
+    struct place *const p = *state;
+    struct faultos *faults;
+    struct powercut cut;
+    unsigned next = 0;
+
+    ramet_session_close(place_open(p, RAMET_OPEN_CREATE));
+    faults = faultos_new(p->dir);
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        powercut_begin(&cut, faults);
+        while (powercut_next(&cut)) {
+            const unsigned done = write_contents(p, faultos_os(faults), &cut);
+
+            powercut_strike_always(&cut, seed);
+            next += has_next(p, done);
+        }
+    }
+    assert_true(next >= 4); /* between a rename and its sync */
+    faultos_free(faults);
+}
+
 /* ---- the state ------------------------------------------------------------ */
 
 static size_t
@@ -396,6 +476,8 @@ main(void)
         TEST(slots__sync_fails__what_was_there_counts_and_is_spared),
         TEST(slots__whose_writer_died__are_synced_before_the_next),
         TEST(content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back),
+        TEST(
+            content__longer_than_a_slot__is_the_last_or_the_next_after_a_power_cut),
         TEST(state__of_version_2__is_read_and_then_has_slots),
         TEST(state__of_version_3__is_read_and_then_is_of_this),
         TEST(state__of_a_version_to_come__is_refused_as_that),

@@ -30,6 +30,8 @@
     X(CHECKPOINT, "checkpoint")                                                \
     X(EVICT, "evict")                                                          \
     X(VERIFY, "verify")                                                        \
+    X(REBIND, "rebind")                                                        \
+    X(DETACH, "detach")                                                        \
     X(VIEW, "look at an LSN")                                                  \
     X(FOLLOW, "follow by a stateless reader")                                  \
     X(CLOSE, "close")                                                          \
@@ -47,6 +49,9 @@
     X(ROTTEN, "times that bits of a file or object flipped")                   \
     X(TOLD_DAMAGED, "calls told of damage")                                    \
     X(GIVEN_UP, "replicas given up for damage")                                \
+    X(REBOUND, "replicas bound to another name of the store")                  \
+    X(REFUSED, "... and refused, as it had not their line")                    \
+    X(LEFT, "replicas that left their remote")                                 \
     X(REQUESTS_LOST, "requests lost, late, or without an answer")              \
     X(CONFLICTS, "commits that lost to another")                               \
     X(DIVERGENCES, "verbs told that lines parted")                             \

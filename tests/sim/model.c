@@ -48,6 +48,7 @@ struct sim_place {
     bool has_parted;    /* the other one may tell of what a reset gave up */
     uint32_t both;      /* the last that was acknowledged there */
     uint32_t synced;    /* is here whatever happens */
+    uint32_t pushed;    /* that a push from here was told to be durable */
     uint64_t upheavals; /* begun and ended */
     unsigned under_way; /* of them, and whose they are */
     const struct sim_process *whose[UPHEAVALS_MAX];
@@ -471,9 +472,11 @@ sim_durable(uint32_t version, const char *who)
 }
 
 void
-sim_pushed(const struct sim_place *place, const struct sim_look *look,
+sim_pushed(struct sim_place *place, const struct sim_look *look,
            const char *who)
 {
+    if (place->upheavals == look->upheavals && look->floor > 0)
+        place->pushed = look->floor;
     /* Who has nothing to push is not told of a restore. */
     if (place->upheavals == look->upheavals && place->under_way == 0 &&
         look->restores == model.restores && look->floor >= model.restored_at &&
@@ -568,6 +571,15 @@ sim_restores(void)
     return model.restores;
 }
 
+/* Was the place told that the remote has it? What others made came from there; of its
+ * own a push said so, or it may be in doubt yet, and land again. */
+static bool
+knows_as_durable(const struct sim_place *place, uint32_t version)
+{
+    return model.versions[version].place != place ||
+           sim_comes_from(place->pushed, version);
+}
+
 /* (6): of versions that are not on the line those that a process saw as durable
  * are known to have been taken. */
 void
@@ -584,7 +596,8 @@ sim_in_step(const struct sim_place *place, const struct sim_look *look,
         return;
     for (; version != 0; version = model.versions[version].parent)
         if (model.versions[version].was_durable &&
-            model.versions[version].was_taken)
+            model.versions[version].was_taken &&
+            knows_as_durable(place, version))
             sim_fail("%s: a %s succeeds on %s, which stands on version %u, and "
                      "a restore took that",
                      who, what, place->name, version);
@@ -680,26 +693,52 @@ sim_kept_version(uint32_t version)
         model.versions[version].was_kept = true;
 }
 
-bool
-sim_kept(const uint8_t *bytes, uint64_t size)
+uint32_t
+sim_version_of(const uint8_t *bytes, uint64_t size)
 {
     uint8_t page[65536];
     uint32_t version;
 
     if (size < model.page_size || size % model.page_size != 0)
-        return false;
+        return SIM_NO_VERSION;
     version = version_in(bytes);
     if (version == SIM_NO_VERSION ||
         size / model.page_size != model.versions[version].page_count)
-        return false;
+        return SIM_NO_VERSION;
     for (uint32_t i = 0; i < size / model.page_size; i++) {
         sim_page_fill(model.versions[version].stamps[i], i + 1, page);
         if (memcmp(page, bytes + (size_t)i * model.page_size,
                    model.page_size) != 0)
-            return false;
+            return SIM_NO_VERSION;
     }
+    return version;
+}
+
+bool
+sim_kept(const uint8_t *bytes, uint64_t size)
+{
+    const uint32_t version = sim_version_of(bytes, size);
+
+    if (version != SIM_NO_VERSION)
+        sim_kept_version(version);
+    return version != SIM_NO_VERSION;
+}
+
+void
+sim_place_left(struct sim_place *place, uint32_t version)
+{
+    if (place->under_way == 0 && !sim_comes_from(version, place->floor))
+        sim_fail("%s left its remote with version %u, and had %u", place->name,
+                 version, place->floor);
     sim_kept_version(version);
-    return true;
+}
+
+void
+sim_place_came_back(struct sim_place *place)
+{
+    place->upheavals++;
+    place->has_parted = true;
+    place->floor = place->synced = place->attested = place->both = 0;
 }
 
 static void

@@ -124,6 +124,12 @@ sim_other_seen(const struct sim_place *place, const struct sim_look *look,
 SIM_API void sim_upheaval(struct sim_place *place, bool begins);
 /* A plain file that a reset left: false where it is no whole version. */
 bool sim_kept(const uint8_t *bytes, uint64_t size);
+/* Which version the bytes are; SIM_NO_VERSION: none that is whole. */
+uint32_t sim_version_of(const uint8_t *bytes, uint64_t size);
+/* The replica left its remote, and is a plain file with that version: all that was here
+ * is in it. It came back: as the volume has it. */
+void sim_place_left(struct sim_place *place, uint32_t version);
+void sim_place_came_back(struct sim_place *place);
 /* The same of one that was read already. */
 SIM_API void sim_kept_version(uint32_t version);
 /* The remote was said to have it. */
@@ -132,8 +138,8 @@ SIM_API void sim_durable(uint32_t version, const char *who);
 SIM_API void sim_diverged(const struct sim_place *place,
                           const struct sim_look *look, uint64_t newest);
 /* A push succeeded: what was seen on the place when it began. */
-SIM_API void sim_pushed(const struct sim_place *place,
-                        const struct sim_look *look, const char *who);
+SIM_API void sim_pushed(struct sim_place *place, const struct sim_look *look,
+                        const char *who);
 /* The newest that the remote was said to have. */
 SIM_API uint32_t sim_durable_floor(void);
 /* From now on nobody on the place sees less: a pull that ended. */

@@ -162,7 +162,9 @@ sim_process_start(const struct sim_env *env, const char *name,
     process->is_used = true;
     process->env = *env;
     process->env.is_done = false;
-    process->env.is_damaged = false;
+    process->env.is_damaged = process->env.is_there = process->env.is_asked =
+        false;
+    process->env.found = 0;
     process->env.process = process;
     process->env.trouble = trouble;
     sim_mappings_place(&process->env.shared_begin, &process->env.shared_end);

@@ -431,11 +431,28 @@ sim_trace(const char *fmt, ...)
     va_end(args);
 }
 
+static struct {
+    char *text;
+    size_t size;
+} failure;
+
+void
+sim_fail_into(char *text, size_t size)
+{
+    failure.text = text;
+    failure.size = size;
+}
+
 void
 sim_fail(const char *fmt, ...)
 {
     va_list args;
 
+    if (failure.text != NULL) {
+        va_start(args, fmt);
+        vsnprintf(failure.text, failure.size, fmt, args);
+        va_end(args);
+    }
     va_start(args, fmt);
     say("FAILED ", fmt, args);
     va_end(args);

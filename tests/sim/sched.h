@@ -15,6 +15,7 @@
 #define RAMET_TESTS_SIM_SCHED_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What the images of processes use of the simulator. */
@@ -73,6 +74,8 @@ SIM_API bool sim_chance(uint64_t *state, unsigned percent);
 /* A promise is broken: say so, with the schedule that leads there, and end. */
 SIM_API void
 sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+/* Where sim_fail() leaves what it says, besides; NULL: nowhere. `size` bytes. */
+void sim_fail_into(char *text, size_t size);
 /* Into the trace, if one is wanted. */
 SIM_API void
 sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

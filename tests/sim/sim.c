@@ -34,6 +34,7 @@
 #define BATCH 50u
 #define HANGS_AFTER_S 120 /* of processor time; and, if it waits for ever: */
 #define WAITS_FOR_S 3000u
+#define TEXT_SIZE 400u
 
 struct options {
     const char *image;
@@ -45,7 +46,8 @@ struct options {
 
 /* What a child tells its parent. */
 struct board {
-    uint64_t seed; /* of the schedule that it plays */
+    uint64_t seed;           /* of the schedule that it plays */
+    char failure[TEXT_SIZE]; /* what it says before it ends by that */
     uint64_t steps;
     struct sim_taken taken; /* in that schedule */
     struct sim_counts counts;
@@ -71,6 +73,45 @@ play(const struct sim_plan *plan)
     board->steps += sim_steps();
 }
 
+/* ---- which failure it is ---------------------------------------------------------- */
+
+/* What stays of a failure's words when it happens to other versions, in other
+ * processes: each word with a digit in it is left out. */
+static void
+name_failure(const char *text, char out[TEXT_SIZE])
+{
+    size_t len = 0;
+
+    while (*text != '\0' && len + 2 < TEXT_SIZE) {
+        const size_t word = strcspn(text, " :,");
+        const size_t rest = word + strspn(text + word, " :,");
+
+        if (strcspn(text, "0123456789") < word)
+            out[len++] = '#';
+        else
+            for (size_t i = 0; i < word && len + 2 < TEXT_SIZE; i++)
+                out[len++] = text[i];
+        out[len++] = ' ';
+        text += rest;
+    }
+    out[len] = '\0';
+}
+
+/* The product's assertions, and the simulator's: its symbol comes before the C
+ * library's. */
+SIM_API void __assert_fail(const char *condition, const char *file,
+                           unsigned line, const char *function);
+void
+__assert_fail(const char *condition, const char *file, unsigned line,
+              const char *function)
+{
+    fprintf(stderr, "%s:%u: %s: assertion failed: %s\n", file, line, function,
+            condition);
+    snprintf(board->failure, sizeof(board->failure), "%s: %s", function,
+             condition);
+    abort();
+}
+
 /* Where a schedule crashed: addresses within the image are those of its file. */
 static void
 say_where(int number)
@@ -93,6 +134,19 @@ end_if_it_hangs(void)
     alarm(WAITS_FOR_S);
 }
 
+/* How a child ended that did not end well, unless it said so itself. */
+static void
+note_end(int status)
+{
+    if (board->failure[0] != '\0' || status == 0)
+        return;
+    if (WIFSIGNALED(status))
+        snprintf(board->failure, sizeof(board->failure), "by signal %s",
+                 sigabbrev_np(WTERMSIG(status)));
+    else
+        snprintf(board->failure, sizeof(board->failure), "by its exit");
+}
+
 /* `count` schedules in a child; true: all went well. */
 static bool
 play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
@@ -101,6 +155,7 @@ play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
     int status;
 
     fflush(NULL);
+    board->failure[0] = '\0';
     child = fork();
     if (child == 0) {
         end_if_it_hangs();
@@ -121,6 +176,7 @@ play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
         perror("sim: fork");
         exit(2);
     }
+    note_end(status);
     if (WIFSIGNALED(status) && !is_quiet)
         fprintf(stderr, "FAILED by signal %d\n", WTERMSIG(status));
     return status == 0;
@@ -128,10 +184,19 @@ play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
 
 /* ---- making a failing schedule shorter --------------------------------------------- */
 
+/* The failure that is looked for: another one, which a shorter schedule may have
+ * besides, is none of it. */
+static char wanted[TEXT_SIZE];
+
 static bool
 still_fails(const struct sim_plan *plan)
 {
-    return !play_batch(plan, 1, true);
+    char name[TEXT_SIZE];
+
+    if (play_batch(plan, 1, true))
+        return false;
+    name_failure(board->failure, name);
+    return strcmp(name, wanted) == 0;
 }
 
 /* The least value of *number, 1 at least, with which it fails. */
@@ -224,7 +289,9 @@ report(const struct options *options, uint64_t seed)
     struct sim_plan plan = options->plan;
 
     plan.seed = seed;
-    printf("the schedule of seed %llu fails\n", (unsigned long long)seed);
+    name_failure(board->failure, wanted);
+    printf("the schedule of seed %llu fails: %s\n", (unsigned long long)seed,
+           board->failure);
     fflush(stdout);
     shorten(&plan);
     play_batch(&plan, 1, false);
@@ -335,6 +402,7 @@ main(int argc, char **argv)
                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (board == MAP_FAILED)
         return 2;
+    sim_fail_into(board->failure, sizeof(board->failure));
     stay_on_one_processor();
     /* Blocks of all sizes are used again and again: they stay ours. */
     mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -184,6 +184,18 @@ sim_store_put_back(bool in_place)
     must(sim_unlink(NULL, COPY_DIR, true), "remove", COPY_DIR);
 }
 
+const char *
+sim_store_other_line(void)
+{
+    struct sim_node *node;
+
+    if (!store.in_directory)
+        return NULL;
+    return sim_find(NULL, FORMER_DIR, &node) == 0 ? "file://" FORMER_DIR "/vol"
+           : sim_find(NULL, COPY_DIR, &node) == 0 ? "file://" COPY_DIR "/vol"
+                                                  : NULL;
+}
+
 /* ---- what rots -------------------------------------------------------------- */
 
 /* One object of all, by chance: the nth that is seen takes the place of the one

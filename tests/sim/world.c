@@ -11,59 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/bucket.h"
-#include "tests/sim/net.h"
-#include "tests/sim/process.h"
 #include "tests/sim/rot.h"
 #include "tests/sim/store.h"
+#include "tests/sim/world_impl.h"
 
-#define MACHINES_MAX 3u
-#define PROCESSES_MAX 2u /* of a machine */
-#define SERVERS_MAX 2u
 #define KEPT_MAX 16u /* files that resets of a machine left */
-#define MS UINT64_C(1000000)
-
-struct machine {
-    struct sim_disk *disk;
-    struct sim_trouble trouble;
-    struct sim_weather weather;
-    struct ramet_objstore *link;
-    struct sim_place *place;
-    const char *path; /* of its replica */
-    bool was_cut;     /* and nobody has opened it since */
-    struct {
-        struct sim_process *process; /* NULL: none now */
-        unsigned lives;              /* still to come */
-    } slots[PROCESSES_MAX];
-};
-
-/* A machine with a server that keeps nothing but a cache. */
-struct server {
-    struct sim_disk *disk;
-    struct sim_trouble trouble;
-    struct sim_weather weather; /* between it and the bucket */
-    struct ramet_objstore *link;
-    struct sim_process *process; /* NULL: none now */
-};
-
-struct world {
-    const struct sim_plan *plan;
-    uint64_t rng;
-    struct sim_bucket *bucket;
-    struct sim_disk *store; /* where the remote is a directory on it */
-    struct machine machines[MACHINES_MAX + 1]; /* the last one audits */
-    unsigned machine_count;
-    unsigned process_count;
-    struct server servers[SERVERS_MAX];
-    unsigned server_count;
-    bool in_directory; /* the store */
-    struct sim_weather usual;
-    struct sim_env usual_env;
-    unsigned begun; /* processes so far */
-    enum { NEVER, TO_COPY, COPIED, RESTORED } backup;
-    bool rots;      /* bits may, in this schedule */
-    bool has_other; /* each replica of SQL has a database beside it */
-};
 
 static const struct sim_plan *played;
 static struct sim_taken *taken;
@@ -88,8 +40,8 @@ choose(struct world *world, unsigned least, unsigned most, unsigned bound)
     return bound != 0 && chosen > bound ? bound : chosen;
 }
 
-static bool
-may(const struct world *world, unsigned what)
+bool
+sim_world_may(const struct world *world, unsigned what)
 {
     return (world->plan->may & what) != 0;
 }
@@ -109,6 +61,7 @@ make_machine(struct world *world, unsigned number)
     m->link = sim_link_new(world->bucket, &m->weather, sim_random(&world->rng));
     m->place = sim_place_new(name, world->has_other);
     m->path = paths[number];
+    m->url = world->usual_env.urls[0];
 }
 
 static void
@@ -145,7 +98,7 @@ kill_server(struct world *world, struct server *s)
         return;
     sim_process_kill(s->process);
     s->process = NULL;
-    if (may(world, SIM_MAY_CUT_POWER) && sim_chance(&world->rng, 30))
+    if (sim_world_may(world, SIM_MAY_CUT_POWER) && sim_chance(&world->rng, 30))
         sim_disk_crash(s->disk, sim_random(&world->rng));
 }
 
@@ -171,7 +124,7 @@ server_happens(struct world *world)
     switch (sim_below(&world->rng, 8)) {
     case 0:
     case 1:
-        if (!may(world, SIM_MAY_KILL_SERVERS))
+        if (!sim_world_may(world, SIM_MAY_KILL_SERVERS))
             break;
         if (s->process != NULL)
             sim_wait_for_steps(s->process, 1 + sim_below(&world->rng, 2000),
@@ -179,15 +132,15 @@ server_happens(struct world *world)
         kill_server(world, s);
         break;
     case 2:
-        if (may(world, SIM_MAY_KILL_SERVERS))
+        if (sim_world_may(world, SIM_MAY_KILL_SERVERS))
             stop_server(s);
         break;
     case 3:
-        if (may(world, SIM_MAY_LOSE_REQUESTS))
+        if (sim_world_may(world, SIM_MAY_LOSE_REQUESTS))
             s->weather = world->usual;
         break;
     case 4:
-        if (may(world, SIM_MAY_CUT_NETWORK))
+        if (sim_world_may(world, SIM_MAY_CUT_NETWORK))
             s->weather.is_cut = sim_chance(&world->rng, 50);
         break;
     default:
@@ -225,8 +178,8 @@ other_of(const struct world *world, const struct machine *m)
                                                              : NULL;
 }
 
-static struct sim_process *
-start(struct world *world, struct machine *m, enum sim_role role)
+struct sim_process *
+sim_world_start(struct world *world, struct machine *m, enum sim_role role)
 {
     struct sim_env env = world->usual_env;
     char name[24];
@@ -234,6 +187,7 @@ start(struct world *world, struct machine *m, enum sim_role role)
     env.role = role;
     env.place = m->place;
     env.path = m->path;
+    env.url = m->url;
     env.bucket = m->link;
     env.weather = &m->weather;
     env.seed = sim_random(&world->rng);
@@ -254,6 +208,8 @@ start(struct world *world, struct machine *m, enum sim_role role)
         env.hydrates_auto = sim_chance(&world->rng, 15);
         env.profile = sim_chance(&world->rng, 15) ? "warm" : NULL;
     }
+    if (m->url == NULL)
+        sim_moves_stay_local(&env);
     if (role == SIM_MENDS)
         env.is_sql = false; /* SQLite reads pages as it opens */
     env.number = world->begun;
@@ -261,16 +217,16 @@ start(struct world *world, struct machine *m, enum sim_role role)
     return sim_process_start(&env, name, m->disk, &m->trouble);
 }
 
-/* One process alone, to its end; false: it was told of damage. */
-static bool
-run_alone(struct world *world, struct machine *m, enum sim_role role)
+bool
+sim_world_run_alone(struct world *world, struct machine *m, enum sim_role role)
 {
-    struct sim_process *const process = start(world, m, role);
+    struct sim_process *const process = sim_world_start(world, m, role);
     bool is_well;
 
     while (!sim_process_has_ended(process))
         sim_sleep_ns(10 * MS);
-    is_well = !sim_process_env(process)->is_damaged;
+    world->alone = *sim_process_env(process);
+    is_well = !world->alone.is_damaged;
     m->was_cut = false;
     sim_process_reap(process);
     return is_well;
@@ -295,8 +251,8 @@ someone_at_work(struct world *world, struct machine *m)
     return &m->slots[i].process;
 }
 
-static void
-end_programs(struct machine *m)
+void
+sim_world_end_programs(struct machine *m)
 {
     for (unsigned i = 0; i < PROCESSES_MAX; i++)
         if (m->slots[i].process != NULL) {
@@ -305,10 +261,10 @@ end_programs(struct machine *m)
         }
 }
 
-static void
-take_power(struct world *world, struct machine *m)
+void
+sim_world_take_power(struct world *world, struct machine *m)
 {
-    end_programs(m);
+    sim_world_end_programs(m);
     sim_trace("the power of %s goes", m->path);
     sim_count(SIM_COUNT_POWER_CUTS);
     sim_disk_crash(m->disk, sim_random(&world->rng));
@@ -320,7 +276,7 @@ static void
 cut_power(struct world *world, struct machine *m)
 {
     someone_at_work(world, m);
-    take_power(world, m);
+    sim_world_take_power(world, m);
 }
 
 static void
@@ -341,8 +297,8 @@ strike(struct world *world, const struct sim_process *process)
 {
     const uint64_t most = UINT64_C(1) << sim_below(&world->rng, 11);
     const bool whole =
-        may(world, SIM_MAY_CUT_POWER) &&
-        (!may(world, SIM_MAY_KILL) || sim_chance(&world->rng, 40));
+        sim_world_may(world, SIM_MAY_CUT_POWER) &&
+        (!sim_world_may(world, SIM_MAY_KILL) || sim_chance(&world->rng, 40));
 
     sim_wait_for_steps(process, 1 + sim_below(&world->rng, most),
                        sim_now_ns() + 3000 * MS);
@@ -353,8 +309,8 @@ strike(struct world *world, const struct sim_process *process)
             if (m->slots[j].process != process)
                 continue;
             if (whole) {
-                take_power(world, m);
-            } else if (may(world, SIM_MAY_KILL)) {
+                sim_world_take_power(world, m);
+            } else if (sim_world_may(world, SIM_MAY_KILL)) {
                 sim_process_kill(m->slots[j].process);
                 m->slots[j].process = NULL;
             }
@@ -402,7 +358,8 @@ copy_store(struct world *world)
     uint32_t version;
     uint64_t commits;
 
-    run_alone(world, &world->machines[world->machine_count], SIM_LOOKS);
+    sim_world_run_alone(world, &world->machines[world->machine_count],
+                        SIM_LOOKS);
     commits = sim_store_copy();
     if (!sim_newest_is(commits, &version))
         return;
@@ -438,7 +395,7 @@ restore_store(struct world *world)
         keep_from_bucket(world);
     for (unsigned i = 0; i < world->machine_count; i++)
         if (world->server_count == 0 && world->in_directory && in_place)
-            end_programs(&world->machines[i]);
+            sim_world_end_programs(&world->machines[i]);
     sim_trace("the store is restored from its copy%s",
               in_place ? ", in its place" : "");
     sim_count(SIM_COUNT_RESTORES);
@@ -466,7 +423,7 @@ rot_replica(struct world *world, struct machine *m)
     if (what == SIM_ROT_NOTHING)
         return;
     sim_place_rots(m->place, what == SIM_ROT_LOG);
-    if (what == SIM_ROT_BASE && !run_alone(world, m, SIM_MENDS))
+    if (what == SIM_ROT_BASE && !sim_world_run_alone(world, m, SIM_MENDS))
         sim_rot_undo(&flip);
 }
 
@@ -511,31 +468,43 @@ something_happens(struct world *world)
         something_rots(world, m);
         return;
     }
+    if (world->rebinds && m->url != NULL &&
+        sim_chance(&world->rng, world->backup == RESTORED ? 15 : 6)) {
+        sim_moves_rebind(world, m);
+        return;
+    }
+    if (world->leaves && sim_chance(&world->rng, 7)) {
+        world->leaves = false;
+        sim_moves_leave(world, m);
+        return;
+    }
     if (world->server_count > 0 && sim_chance(&world->rng, 25)) {
         server_happens(world);
         return;
     }
     switch (sim_below(&world->rng, 12)) {
     case 0:
-        if (may(world, SIM_MAY_KILL))
+        if (sim_world_may(world, SIM_MAY_KILL))
             kill_one(world, m);
         break;
     case 1:
-        if (may(world, SIM_MAY_CUT_POWER) && sim_chance(&world->rng, 60))
+        if (sim_world_may(world, SIM_MAY_CUT_POWER) &&
+            sim_chance(&world->rng, 60))
             cut_power(world, m);
         break;
     case 2:
-        if (may(world, SIM_MAY_CUT_NETWORK))
+        if (sim_world_may(world, SIM_MAY_CUT_NETWORK))
             m->weather.is_cut = sim_chance(&world->rng, 50);
         if (m->weather.is_cut)
             sim_net_stall(&m->weather);
         break;
     case 3:
-        if (may(world, SIM_MAY_LOSE_REQUESTS | SIM_MAY_RESET))
+        if (sim_world_may(world, SIM_MAY_LOSE_REQUESTS | SIM_MAY_RESET))
             m->weather = world->usual;
         break;
     case 4:
-        if (may(world, SIM_MAY_FAIL_CALLS) && sim_chance(&world->rng, 70))
+        if (sim_world_may(world, SIM_MAY_FAIL_CALLS) &&
+            sim_chance(&world->rng, 70))
             make_trouble(world, m);
         break;
     case 6: /* memory is short */
@@ -575,7 +544,7 @@ look_after(struct world *world)
             if (m->slots[j].process == NULL && m->slots[j].lives > 0 &&
                 sim_chance(&world->rng, 50)) {
                 m->slots[j].lives--;
-                m->slots[j].process = start(world, m, SIM_PLAYS);
+                m->slots[j].process = sim_world_start(world, m, SIM_PLAYS);
             }
             goes_on |= m->slots[j].process != NULL || m->slots[j].lives > 0;
         }
@@ -638,7 +607,7 @@ look_at_kept(struct world *world, struct machine *m)
         }
         snprintf(path, sizeof(path), "%s/%s", folder, kept.names[i]);
         m->path = path;
-        run_alone(world, m, SIM_READS);
+        sim_world_run_alone(world, m, SIM_READS);
         m->path = usual;
     }
 }
@@ -649,7 +618,7 @@ settle(struct world *world, struct machine *m)
 {
     char folder[80];
 
-    if (run_alone(world, m, SIM_SETTLES))
+    if (sim_world_run_alone(world, m, SIM_SETTLES))
         return;
     sim_trace("the replica of %s is given up", m->path);
     sim_count(SIM_COUNT_GIVEN_UP);
@@ -657,7 +626,7 @@ settle(struct world *world, struct machine *m)
     sim_remove_below(m->path);
     sim_remove_below(folder);
     sim_place_given_up(m->place);
-    run_alone(world, m, SIM_SETTLES);
+    sim_world_run_alone(world, m, SIM_SETTLES);
 }
 
 static void
@@ -679,10 +648,18 @@ come_together(struct world *world)
     sim_trace("all is well again");
     for (unsigned round = 0; round < 2; round++)
         for (unsigned i = 0; i < world->machine_count; i++)
+            if (world->machines[i].url != NULL)
+                settle(world, &world->machines[i]);
+    for (unsigned i = 0; i < world->machine_count; i++)
+        if (world->machines[i].url == NULL) {
+            look_at_kept(world, &world->machines[i]);
+            sim_moves_come_back(world, &world->machines[i]);
             settle(world, &world->machines[i]);
+        }
     for (unsigned i = 0; i < world->machine_count; i++)
         look_at_kept(world, &world->machines[i]);
-    run_alone(world, &world->machines[world->machine_count], SIM_AUDITS);
+    sim_world_run_alone(world, &world->machines[world->machine_count],
+                        SIM_AUDITS);
     for (unsigned i = 0; i < world->server_count; i++)
         stop_server(&world->servers[i]);
 }
@@ -709,9 +686,6 @@ choose_world(struct world *world)
     world->usual_env = (struct sim_env){
         .pushes_late = pushes_late,
         .store = world->in_directory ? "file://" SIM_STORE_DIR : "s3://bucket",
-        .url = is_served             ? "http://servers:80/vol"
-               : world->in_directory ? "file://" SIM_STORE_DIR "/vol"
-                                     : "s3://bucket/vol",
         .is_sql = is_sql,
         .keeps_books = is_sql && sim_chance(&world->rng, 50),
         .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
@@ -721,16 +695,18 @@ choose_world(struct world *world)
     choose_weights(world);
     world->has_other = is_sql && sim_chance(&world->rng, 25);
     if (!pushes_late && sim_chance(&world->rng, 15) &&
-        may(world, SIM_MAY_RESTORE))
+        sim_world_may(world, SIM_MAY_RESTORE))
         world->backup = TO_COPY;
-    world->rots = sim_chance(&world->rng, 15) && may(world, SIM_MAY_ROT);
+    world->rots =
+        sim_chance(&world->rng, 15) && sim_world_may(world, SIM_MAY_ROT);
+    sim_moves_choose(world, is_served);
     /* Enough of them that what is left is brought by itself. */
     world->usual_env.first_pages =
         sim_page_size() == 512 && sim_chance(&world->rng, 15) ? 340 : 0;
     /* Enough for page maps, and what is rolled up over them. */
     world->usual_env.first_commits =
         sim_chance(&world->rng, 10) ? 20 + sim_below(&world->rng, 80) : 1;
-    if (may(world, SIM_MAY_LOSE_REQUESTS))
+    if (sim_world_may(world, SIM_MAY_LOSE_REQUESTS))
         world->usual = (struct sim_weather){
             .refused = choose(world, 0, 8, 0),
             .lost_request = choose(world, 0, 5, 0),
@@ -739,7 +715,7 @@ choose_world(struct world *world)
             .twice = choose(world, 0, 8, 0),
             .slow = choose(world, 0, 10, 0),
         };
-    if (may(world, SIM_MAY_RESET))
+    if (sim_world_may(world, SIM_MAY_RESET))
         world->usual.reset = choose(world, 0, 10, 0);
 }
 
@@ -770,7 +746,7 @@ sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken)
         make_server(world, i);
         start_server(world, &world->servers[i]);
     }
-    run_alone(world, &world->machines[0], SIM_SETS_UP);
+    sim_world_run_alone(world, &world->machines[0], SIM_SETS_UP);
     bad_weather(world);
     for (unsigned i = 0; i < world->machine_count; i++)
         for (unsigned j = 0; j < world->process_count; j++)

@@ -22,7 +22,9 @@ enum {
     SIM_MAY_RESET = 1 << 6,   /* connections, in the midst of a body */
     SIM_MAY_RESTORE = 1 << 7, /* the store, from a copy */
     SIM_MAY_ROT = 1 << 8,     /* bits of files and objects */
-    SIM_MAY_ALL = (1 << 9) - 1
+    SIM_MAY_REBIND = 1 << 9,
+    SIM_MAY_LEAVE = 1 << 10, /* a replica its remote */
+    SIM_MAY_ALL = (1 << 11) - 1
 };
 
 struct sim_plan {

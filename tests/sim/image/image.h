@@ -31,7 +31,11 @@ enum sim_role {
     SIM_SETTLES, /* brings a replica to the newest */
     SIM_MENDS,   /* a replica of which pages rotted, by `verify` */
     SIM_SERVES,  /* HTTP; `path` is its cache's folder */
-    SIM_READS    /* a database that a reset kept, a plain file at `path` */
+    SIM_READS,   /* a database that a reset kept, a plain file at `path` */
+    SIM_REBINDS, /* to `to` */
+    SIM_ASKS,    /* whether it is bound to that */
+    SIM_LEAVES,  /* its remote */
+    SIM_BINDS    /* what left to a volume of its own: `to` */
 };
 
 #define SIM_HANDLES_MAX 4u
@@ -43,10 +47,13 @@ struct sim_env {
     struct sim_process *process;
     struct sim_place *place;
     enum sim_role role;
-    unsigned number;                   /* of the process, in its schedule */
-    const char *path;                  /* of the replica */
-    const char *url;                   /* of the volume */
-    const char *store;                 /* of a server */
+    unsigned number;        /* of the process, in its schedule */
+    const char *path;       /* of the replica */
+    const char *url;        /* of the volume; NULL: none is named */
+    const char *urls[2];    /* all that it has, of the same bytes */
+    const char *to;         /* for who moves */
+    const char *other_line; /* a store with a copy; NULL: there is none */
+    const char *store;      /* of a server */
     const struct sim_weather *weather; /* between it and servers */
     bool is_sql;                       /* by the VFS, else by pages */
     bool keeps_books;  /* by SQL: a bank, and a list of versions */
@@ -69,6 +76,9 @@ struct sim_env {
     bool is_to_end;                     /* set by the world: for who serves */
     bool is_done;    /* set by the process: it ended by itself */
     bool is_damaged; /* as well: it was told so, and could not go on */
+    bool is_asked;   /* as well: its replica could be asked, */
+    bool is_there;   /* and is bound to `to` */
+    uint32_t found;  /* as well: the version of a plain file */
     /* Set by it as well, of each handle: one more than what it is at. */
     unsigned doing[SIM_HANDLES_MAX];
 };

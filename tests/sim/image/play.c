@@ -441,6 +441,14 @@ run(struct sim_env *env)
             settle(&h);
         else if (env->role == SIM_MENDS)
             mend(&h);
+        else if (env->role == SIM_REBINDS)
+            sim_rebind(&h);
+        else if (env->role == SIM_ASKS)
+            sim_ask(&h);
+        else if (env->role == SIM_LEAVES)
+            sim_leave(&h);
+        else if (env->role == SIM_BINDS)
+            sim_bind(&h);
         else
             sim_sql_read_plain(&h, env->path);
         ramet_free(h.bytes);

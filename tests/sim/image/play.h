@@ -81,6 +81,13 @@ void sim_expect_rc(const struct sim_handle *h, const char *call,
  * it. */
 uint32_t sim_read(struct sim_handle *h, void *file, bool all);
 
+/* image/moves.c: a replica goes over to a copy, leaves its remote, and becomes another
+ * volume. */
+void sim_rebind(struct sim_handle *h);
+void sim_ask(struct sim_handle *h);
+void sim_leave(struct sim_handle *h);
+void sim_bind(struct sim_handle *h);
+
 /* image/server.c: until it is to end. */
 void sim_serve(void);
 /* image/httpd.c */

@@ -148,8 +148,10 @@ sql_open(struct sim_handle *h, const char *at, void **out_file,
     int code;
 
     snprintf(name, sizeof(name),
-             "file:%s?vfs=ramet&remote=%s&sync=%s&cache_limit=%llu%s%s%s%s%s",
-             sim_env->path, sim_env->url, at == NULL ? sync_word() : "manual",
+             "file:%s?vfs=ramet%s%s&sync=%s&cache_limit=%llu%s%s%s%s%s",
+             sim_env->path, sim_env->url != NULL ? "&remote=" : "",
+             sim_env->url != NULL ? sim_env->url : "",
+             at == NULL ? sync_word() : "manual",
              (unsigned long long)sim_env->cache_limit,
              follows      ? "&replica=none"
              : at != NULL ? "&at="
@@ -449,6 +451,7 @@ sim_sql_read_plain(struct sim_handle *h, const char *path)
             SQLITE_OK &&
         sql_read(h, db, true, &version, &err) == RAMET_OK && version != 0)
         sim_kept_version(version);
+    sim_env->found = version;
     sim_trace("%s is version %u %s", path, version, err.text);
     sqlite3_close(db);
 }

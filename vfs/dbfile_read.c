@@ -127,13 +127,32 @@ read_lockless(struct ramet_dbfile *db, uint8_t *buf, size_t len,
                           : ramet_dbfile_result(db, RAMET_OP_READ, rc);
 }
 
+/* Nearly every read: of pages behind the first, by who has a lock. The session
+ * finds out itself whose process this is. */
+static int
+read_page(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
+{
+    size_t got = 0;
+    const enum ramet_rc rc =
+        ramet_session_read(db->session, offset, buf, len, &got, &db->err);
+
+    assert(db->lock >= SQLITE_LOCK_SHARED && offset >= RAMET_DBHEADER_SIZE);
+    if (rc != RAMET_OK)
+        return ramet_dbfile_result(db, RAMET_OP_READ, rc);
+    return got == len ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
+}
+
 int
 ramet_dbfile_read(sqlite3_file *file, void *buf, int len, sqlite3_int64 offset)
 {
     struct ramet_dbfile *db = ramet_dbfile_of(file);
-    const int code = ramet_dbfile_check_fork(db);
+    int code;
 
     assert(len >= 0 && offset >= 0);
+    if (db->lock >= SQLITE_LOCK_SHARED && db->session != NULL &&
+        offset >= RAMET_DBHEADER_SIZE)
+        return read_page(db, buf, (size_t)len, (uint64_t)offset);
+    code = ramet_dbfile_check_fork(db);
     if (code != SQLITE_OK)
         return code;
     if (db->lock >= SQLITE_LOCK_SHARED)

@@ -205,7 +205,7 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
                           session->replica->path);
     if (!is_plain(session, offset, len))
         return read_bytes_at(session, offset, buf, len, out_got, err);
-    pgno = (uint32_t)(offset / len) + 1;
+    pgno = (uint32_t)(offset >> __builtin_ctzll(len)) + 1; /* a power of two */
     ramet_epoch_renew(session);
     if (ramet_fast_read(session, pgno, buf))
         ramet_fetch_tell(session, pgno, buf);

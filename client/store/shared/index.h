@@ -119,19 +119,25 @@ ramet_index_chunk(const struct ramet_replica *replica, uint32_t chunk)
                : ramet_index_far_chunk(replica, chunk);
 }
 
-/* NULL where there is no room for such an entry (it reads as "not loaded"). */
+/* Where there is room for it; NULL: can't be mapped. */
 static inline _Atomic uint64_t *
-ramet_index_slot_at(struct ramet_replica *replica, uint64_t at)
+ramet_index_slot_with_room(struct ramet_replica *replica, uint64_t at)
 {
     const uint32_t chunk_at = (uint32_t)(at >> RAMET_CHUNK_BITS);
-    _Atomic uint64_t *chunk;
+    _Atomic uint64_t *chunk = ramet_index_chunk(replica, chunk_at);
 
-    if (!ramet_index_has_room(replica, at))
-        return NULL;
-    chunk = ramet_index_chunk(replica, chunk_at);
     if (chunk == NULL)
         chunk = ramet_index_map_chunk(replica, chunk_at);
     return chunk == NULL ? NULL : &chunk[at & (RAMET_CHUNK_ENTRIES - 1)];
+}
+
+/* NULL also where there is no room for such an entry (it reads as "not loaded"). */
+static inline _Atomic uint64_t *
+ramet_index_slot_at(struct ramet_replica *replica, uint64_t at)
+{
+    return ramet_index_has_room(replica, at)
+               ? ramet_index_slot_with_room(replica, at)
+               : NULL;
 }
 
 static inline _Atomic uint64_t *
@@ -145,11 +151,12 @@ ramet_index_slot(struct ramet_replica *replica, uint32_t pgno)
 static inline struct ramet_entry
 ramet_index_peek(struct ramet_replica *replica, uint32_t pgno)
 {
+    const uint64_t at = ramet_index_entry_slot(pgno);
     _Atomic uint64_t *slot;
 
-    if (!ramet_index_has_room(replica, ramet_index_entry_slot(pgno)))
+    if (!ramet_index_has_room(replica, at))
         return RAMET_NO_ENTRY;
-    slot = ramet_index_slot(replica, pgno);
+    slot = ramet_index_slot_with_room(replica, at);
     return slot == NULL ? RAMET_ENTRY_UNSEEN
                         : (struct ramet_entry){
                               atomic_load_explicit(slot, memory_order_acquire)};

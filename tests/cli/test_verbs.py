@@ -72,8 +72,8 @@ class Verbs(support.CliTest):
     def test_init__to_a_name_that_is_taken_is_refused(self):
         self.bound()
         other = self.make_database(self.path("other.db"), rows=10)
-        done = self.run_ramet("init", other, "--remote", self.url())
-        self.assertIn(done.returncode, (support.FAILED, support.CONFLICT))
+        self.assertIn("is there already", self.refused(support.FAILED, "init", other,
+                                               "--remote", self.url()))
         self.assertEqual(self.json("info", self.url())["lsn"], 1)
 
     def count_remote(self, where):

@@ -21,7 +21,9 @@
 bool ramet_name_valid(const char *name);
 
 /* Check ramet.json; with `create` write it where it is absent.
- * RAMET_EVERSION: a later format. RAMET_ENOTFOUND: not a Ramet store. */
+ * RAMET_EVERSION: a later format. RAMET_ENOTFOUND: not a Ramet store.
+ * RAMET_EUNREACHABLE: also where the answer to that write was lost and nothing is
+ * there. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_check(struct ramet_objstore *store, bool create,
                     struct ramet_err *err);

@@ -85,6 +85,9 @@ bring_object(struct ramet_copy_worker *worker, const char *key,
         if (rc != RAMET_EEXIST && rc != RAMET_EUNKNOWN)
             return rc;
         rc = ramet_objstore_size(copy->to->store, key, &there, err);
+        if (rc == RAMET_ENOTFOUND)
+            return RAMET_FAIL(err, RAMET_EUNREACHABLE, "%s: %s did not arrive",
+                              copy->to->store->name, key);
     }
     if (rc == RAMET_OK && there != size_bytes)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,

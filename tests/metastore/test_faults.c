@@ -242,6 +242,60 @@ copy__survives_every_failed_allocation(void **state)
     fixture_close(&f);
 }
 
+static enum ramet_rc
+copy_all(struct fixture *f, struct ramet_objstore *target)
+{
+    struct ramet_history *from, *to;
+    struct ramet_copy_progress progress;
+    struct ramet_head newest;
+    enum ramet_rc rc;
+
+    assert_int_equal(
+        ramet_history_open(f->inner, &f->model.volume, NULL, &from, NULL),
+        RAMET_OK);
+    assert_int_equal(
+        ramet_history_open(target, &f->model.volume, NULL, &to, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_history_newest(from, &newest, NULL), RAMET_OK);
+    rc = ramet_history_copy(from, &newest, to, go_on, NULL, &progress, NULL);
+    ramet_history_close(from);
+    ramet_history_close(to);
+    return rc;
+}
+
+/* Whichever write hangs in the network: that is told, and not that something is not
+ * there; the next try goes through, whether it lands meanwhile or not. */
+static void
+copy__of_what_did_not_arrive__says_so_and_goes_on(void **state)
+{
+    unsigned told = 0;
+    bool fired = true;
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    for (uint64_t n = 0; fired; n++) {
+        struct ramet_objstore *inner, *target;
+        enum ramet_rc rc;
+
+        assert_int_equal(ramet_memstore_open(&inner, NULL), RAMET_OK);
+        target = ramet_faultstore_new(inner);
+        ramet_faultstore_arm(target, RAMET_FAULT_LATE, n, RAMET_OK);
+        rc = copy_all(&f, target);
+        fired = ramet_faultstore_fired(target);
+        assert_true(rc == RAMET_OK || rc == RAMET_EUNREACHABLE);
+        told += rc == RAMET_EUNREACHABLE;
+        if (n % 2 == 0)
+            ramet_faultstore_land(target);
+        assert_int_equal(copy_all(&f, target), RAMET_OK);
+        ramet_faultstore_land(target);
+        ramet_objstore_close(target);
+        ramet_objstore_close(inner);
+    }
+    assert_true(told > 0);
+    fixture_close(&f);
+}
+
 /* Whatever request fails, the history stays a line, and a new try succeeds. */
 static void
 commit__can_be_retried_after_any_failed_request(void **state)
@@ -603,6 +657,7 @@ main(void)
         cmocka_unit_test(verify__knows_dictionaries_and_own_maps),
         cmocka_unit_test(history__survives_every_failed_allocation),
         cmocka_unit_test(copy__survives_every_failed_allocation),
+        cmocka_unit_test(copy__of_what_did_not_arrive__says_so_and_goes_on),
         cmocka_unit_test(commit__can_be_retried_after_any_failed_request),
         cmocka_unit_test(reading__fails_or_is_right_whatever_request_fails),
         cmocka_unit_test(reading__of_what_somebody_kept_wrong_is_right),

@@ -580,6 +580,12 @@ knows_as_durable(const struct sim_place *place, uint32_t version)
            sim_comes_from(place->pushed, version);
 }
 
+bool
+sim_lsn_was_taken(uint64_t lsn, unsigned restores)
+{
+    return model.restores != restores && lsn > model.copied.lsn;
+}
+
 /* (6): of versions that are not on the line those that a process saw as durable
  * are known to have been taken. */
 void

@@ -153,6 +153,9 @@ SIM_API void sim_at_lsn(uint64_t lsn, uint32_t version, const char *who);
 void sim_store_copied(uint64_t lsn, uint32_t version);
 void sim_store_restored(void);
 SIM_API unsigned sim_restores(void);
+/* Who was told of that LSN when there had been `restores` may find that it is not
+ * there: a restore has taken it since. */
+SIM_API bool sim_lsn_was_taken(uint64_t lsn, unsigned restores);
 /* Fails if who stands on what a restore took is told that all is well; the store
  * has `commits`. */
 SIM_API void

@@ -102,13 +102,11 @@ act_view(struct sim_handle *h)
     uint64_t lsn = 0;
     enum ramet_rc rc = RAMET_OK;
     void *view;
-    char at[24];
 
     if (!run_verb(h, SIM_FETCH, &lsn) || lsn == 0)
         return;
     lsn = 1 + sim_below(&h->rng, lsn);
-    snprintf(at, sizeof(at), "%llu", (unsigned long long)lsn);
-    view = sim_open(h, at);
+    view = sim_open_lsn(h, lsn, restores);
     if (view == NULL)
         return;
     rc = sim_driver()->pin(view, &err);

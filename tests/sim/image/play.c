@@ -106,8 +106,15 @@ sim_begins(struct sim_handle *h, enum sim_deed deed)
     sim_count_deed(deed, false);
 }
 
-void *
-sim_open(struct sim_handle *h, const char *at)
+/* An LSN of which this process was told when there had been so many restores. */
+struct past {
+    uint64_t lsn;
+    unsigned restores;
+};
+
+/* `past`: NULL but where a restore may have taken it. */
+static void *
+open_file(struct sim_handle *h, const char *at, const struct past *past)
 {
     for (unsigned i = 0; i < OPEN_TRIES; i++) {
         struct ramet_err err = {.text = ""};
@@ -116,10 +123,31 @@ sim_open(struct sim_handle *h, const char *at)
 
         if (rc == RAMET_OK)
             return file;
+        if (rc == RAMET_ENOTFOUND && past != NULL &&
+            sim_lsn_was_taken(past->lsn, past->restores)) {
+            sim_trace("open: %s", err.text);
+            return NULL;
+        }
         sim_expect_rc(h, "open", rc, &err);
         sim_sleep_ns(UINT64_C(50000000));
     }
     return NULL;
+}
+
+void *
+sim_open(struct sim_handle *h, const char *at)
+{
+    return open_file(h, at, NULL);
+}
+
+void *
+sim_open_lsn(struct sim_handle *h, uint64_t lsn, unsigned restores)
+{
+    const struct past past = {lsn, restores};
+    char at[24];
+
+    snprintf(at, sizeof(at), "%llu", (unsigned long long)lsn);
+    return open_file(h, at, &past);
 }
 
 uint32_t

@@ -74,6 +74,9 @@ const struct sim_driver *sim_driver(void);
 void sim_begins(struct sim_handle *h, enum sim_deed deed);
 /* Opens, waiting for what is in the way; NULL: it can't be had now. */
 void *sim_open(struct sim_handle *h, const char *at);
+/* The same of a past LSN, of which this process was told when there had been
+ * `restores` of the store; NULL also where a later one took it. */
+void *sim_open_lsn(struct sim_handle *h, uint64_t lsn, unsigned restores);
 /* Fails the schedule unless `rc` is what may happen to this call. */
 void sim_expect_rc(const struct sim_handle *h, const char *call,
                    enum ramet_rc rc, const struct ramet_err *err);

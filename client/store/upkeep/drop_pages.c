@@ -12,6 +12,8 @@
  *       presence; and only when that is on disk the bytes
  *   (3) no reader of a directory that can't be written: it has no pin to be
  *       seen, and looks into presence by itself
+ *   (4) no commit of a dead writer is in doubt: once it is published, readers of
+ *       before go by the entries that it replaced, which say that a page is here
  */
 #include "client/store/upkeep/drop_pages.h"
 
@@ -148,7 +150,8 @@ ramet_drop_begin(struct ramet_page_drop *l, struct ramet_session *session,
     *out_may = false;
     if (session->replica->is_readonly || !take_locks(session, wait_ms))
         return RAMET_OK;
-    rc = look_around(l, out_may, err);
+    rc = ramet_is_in_doubt(session->replica) ? RAMET_OK /* (4) */
+                                             : look_around(l, out_may, err);
     if (rc == RAMET_OK && *out_may)
         rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
     if (rc != RAMET_OK || !*out_may) {

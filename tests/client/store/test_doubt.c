@@ -218,6 +218,32 @@ in_doubt__in_pages_of_another_size__is_no_damage(void **state)
         play(*state, i < 2 ? 1024 : 8192, i % 2 != 0, i / 2 != 0);
 }
 
+/* Once it is published, they go by the entries that its frames replaced. */
+static void
+in_doubt__pages_are_not_dropped_under_readers_of_before(void **state)
+{
+    struct place *const p = *state;
+    struct image *const before = database_image(1, 4096);
+    struct image *const after = database_image(2, 4096);
+    struct ramet_session *const session = open_database(p);
+    struct ramet_session *const reader = open_database(p);
+
+    commit_durably(p, session, before);
+    OK(ramet_session_checkpoint(session, true, e));
+    leave_in_doubt(p, after, false);
+    expect_doubt(session, true);
+    OK(ramet_session_evict(session, 0, e));
+    OK(ramet_session_pin(reader, e));
+    end_doubt(session, true);
+    store_expect(reader, before, __LINE__);
+    ramet_session_unpin(reader);
+    place_expect(session, after, __LINE__);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    image_unref(before);
+    image_unref(after);
+}
+
 static void
 confirmed__it_is_published_by_whoever_comes(void **state)
 {
@@ -245,6 +271,9 @@ main(void)
         cmocka_unit_test_setup_teardown(
             in_doubt__in_pages_of_another_size__is_no_damage, place_setup,
             place_teardown),
+        cmocka_unit_test_setup_teardown(
+            in_doubt__pages_are_not_dropped_under_readers_of_before,
+            place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(
             confirmed__it_is_published_by_whoever_comes, place_setup,
             place_teardown),

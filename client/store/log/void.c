@@ -2,7 +2,7 @@
  * void.c - taking back a record that is complete in the log.
  *
  * A word in its trailer makes a record void. Where that can't be written the
- * record goes with the end of its file; where that fails too its void is
+ * trailer goes with the end of its file; where that fails too its void is
  * *pending*: the index names it, and who would publish it does not.
  *
  *   (1) the void is pending before anything is tried, and until it is on disk:
@@ -51,9 +51,11 @@ write_void_word(struct ramet_replica *replica,
         ramet_record_write_word(replica, file, span, span->void_value, err);
 
     assert(ramet_pos_file(span->start) == ramet_pos_file(span->trailer_pos));
-    /* Nothing that counts stands behind it. */
+    /* Nothing that counts stands behind it. What is before it may be used by the
+     * transaction, prepared again: record.c, invariant (5). */
     if (rc != RAMET_OK &&
-        os->truncate(os->ctx, file->fd, ramet_pos_offset(span->start)) == 0)
+        os->truncate(os->ctx, file->fd, ramet_pos_offset(span->trailer_pos)) ==
+            0)
         rc = RAMET_OK;
     return rc;
 }

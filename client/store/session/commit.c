@@ -87,7 +87,7 @@ drop_pending(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
-    if (!session->prepared.is_set ||
+    if (!session->prepared.is_set || session->prepared.is_void ||
         ramet_void_record(replica, &session->prepared.span, NULL) == RAMET_OK)
         cut_spilled(session);
     ramet_pos_store(&replica->head->header.log.prepared, RAMET_NO_POS);

@@ -8,6 +8,9 @@
  *       that it replaces, which by (1) only a fetched page can change
  *   (3) no entry of the index names a frame before its trailer is in the log
  *   (4) none begins while one that was taken back may yet be found: void.c
+ *   (5) a record that was prepared is void, on disk, before another is written
+ *       over it or in its place: what a failed sync, or a power cut, leaves of
+ *       the two is then none, and not the first one, which nobody names
  */
 #include "client/store/session/record.h"
 
@@ -204,16 +207,32 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
     return RAMET_OK;
 }
 
+/* Invariant (5). Frames of it that were spilled stay: the next one has them, too. */
+static enum ramet_rc
+void_superseded(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_prepared *const prepared = &session->prepared;
+    enum ramet_rc rc;
+
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    if (!prepared->is_set || prepared->is_void)
+        return RAMET_OK;
+    rc = ramet_void_record(session->replica, &prepared->span, err);
+    prepared->is_void = rc == RAMET_OK;
+    return rc;
+}
+
 static enum ramet_rc
 spill(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_frame_file *file;
-    enum ramet_rc rc =
-        ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
-                             ramet_pos_file(session->buf_pos), &file, err);
+    enum ramet_rc rc = void_superseded(session, err);
 
     assert(session->buf_len <= RAMET_BUFFER_MAX);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    if (rc == RAMET_OK)
+        rc = ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
+                                  ramet_pos_file(session->buf_pos), &file, err);
     if (rc == RAMET_OK)
         rc = finish_frames(session, file->salt, &session->spilled_count,
                            &session->spilled_sum, err);
@@ -296,12 +315,13 @@ ramet_record_finish(struct ramet_session *session,
     struct ramet_prepared *const prepared = &session->prepared;
     struct ramet_frame_file *file;
     size_t size;
-    enum ramet_rc rc =
-        ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
-                             ramet_pos_file(session->buf_pos), &file, err);
+    enum ramet_rc rc = void_superseded(session, err);
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->has_record);
+    if (rc == RAMET_OK)
+        rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
+                                  ramet_pos_file(session->buf_pos), &file, err);
     trailer->frame_count = session->spilled_count;
     trailer->frames_sum = session->spilled_sum;
     if (rc == RAMET_OK)
@@ -309,15 +329,6 @@ ramet_record_finish(struct ramet_session *session,
                            &trailer->frames_sum, err);
     if (rc == RAMET_OK)
         rc = make_room(session, RAMET_TRAILER_MAX, err);
-    if (rc != RAMET_OK)
-        return rc;
-    /* A record that this one supersedes, and does not overwrite, goes first:
-     * of the two none is better than the wrong one. */
-    if (prepared->is_set &&
-        !ramet_pos_same(prepared->span.start, session->rec_start))
-        rc = ramet_void_record(replica, &prepared->span, err);
-    else if (prepared->is_set)
-        ramet_log_unsync(replica, prepared->span.start, prepared->span.tail);
     if (rc != RAMET_OK)
         return rc;
     trailer->time_ms = replica->os->wall_ms(replica->os->ctx);
@@ -345,6 +356,7 @@ ramet_record_finish(struct ramet_session *session,
     }
     prepared->is_set = true;
     prepared->is_synced = false;
+    prepared->is_void = false;
     prepared->span = ramet_record_span_of(trailer);
     prepared->trailer = *trailer;
     prepared->least_page_count = trailer->least_page_count;

@@ -48,6 +48,7 @@ ramet_record_span_of(const struct ramet_trailer *trailer)
 struct ramet_prepared {
     bool is_set;    /* a record is in the log, not published */
     bool is_synced; /* and on disk */
+    bool is_void;   /* ... it was, and another one takes its place */
     struct ramet_record_span span;
     struct ramet_published after;
     uint32_t least_page_count; /* the record's */

@@ -23,21 +23,37 @@
 #include "client/store/store.h"
 
 /* The system's table, but that syncs of files fail while it is said so, or writes,
- * which are on the disk all the same. */
+ * which are on the disk all the same, or those of single words, which are not. */
 static struct {
     struct ramet_os os;
     bool fails;
     bool writes_fail;
+    bool words_fail;
+    int watched; /* a file, or -1; what it had at the last sync that succeeded: */
+    uint8_t synced[256u << 10];
+    size_t synced_len;
 } disk;
 
 static ssize_t
 write_and_fail(void *ctx, int fd, const struct iovec *iov, int iovcnt,
                uint64_t offset)
 {
-    const ssize_t put =
-        ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+    ssize_t put;
 
+    if (disk.words_fail && iovcnt == 1 && iov[0].iov_len == sizeof(uint64_t))
+        return -EIO;
+    put = ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
     return disk.writes_fail ? -EIO : put;
+}
+
+static void
+note_synced(void)
+{
+    const ssize_t got =
+        pread(disk.watched, disk.synced, sizeof(disk.synced), 0);
+
+    assert_true(got > 0 && (size_t)got < sizeof(disk.synced));
+    disk.synced_len = (size_t)got;
 }
 
 static int
@@ -49,13 +65,18 @@ sync_or_fail(void *ctx, int fd)
 static int
 datasync_or_fail(void *ctx, int fd)
 {
-    return disk.fails ? -EIO : ramet_os_system()->datasync(ctx, fd);
+    const int result = disk.fails ? -EIO : ramet_os_system()->datasync(ctx, fd);
+
+    if (result == 0 && disk.watched >= 0)
+        note_synced();
+    return result;
 }
 
 static struct ramet_session *
 open_on_disk(const struct place *p)
 {
-    disk.fails = disk.writes_fail = false;
+    disk.fails = disk.writes_fail = disk.words_fail = false;
+    disk.watched = -1;
     disk.os = *ramet_os_system();
     disk.os.pwritev = write_and_fail;
     disk.os.sync = sync_or_fail;
@@ -114,6 +135,17 @@ let_go(const struct place *p, uint64_t at, size_t len)
     assert_true(len <= sizeof(zeros));
     assert_int_equal(pwrite(fd, zeros, len, (off_t)at), len);
     close(fd);
+}
+
+/* All that was written since the last sync that succeeded. */
+static void
+let_go_of_what_is_watched(void)
+{
+    assert_int_equal(pwrite(disk.watched, disk.synced, disk.synced_len, 0),
+                     disk.synced_len);
+    assert_int_equal(ftruncate(disk.watched, (off_t)disk.synced_len), 0);
+    close(disk.watched);
+    disk.watched = -1;
 }
 
 /* As it is on the disk now, after a crash. */
@@ -307,6 +339,80 @@ record__over_one_that_was_synced__is_written_again_as_a_whole(void **state)
     image_unref(image);
 }
 
+/* Of a transaction over two databases the other one can't be synced: SQLite puts the
+ * pages back, that is prepared over the first record, and its sync fails. */
+static void
+record__over_one_that_was_synced__let_go__leaves_none(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+    uint8_t page[PLACE_PAGE];
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    begin_commit(session);
+    OK(ramet_session_prepare(session, NULL, e));
+    disk.watched = open_log(p);
+    OK(ramet_session_sync(session, e));
+    memset(page, 1, sizeof(page));
+    OK(ramet_session_write(session, 0, page, sizeof(page), e));
+    OK(ramet_session_prepare(session, NULL, e));
+    disk.fails = true;
+    assert_int_equal(ramet_session_sync(session, NULL), RAMET_EIO);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    let_go_of_what_is_watched();
+    disk.fails = false;
+    assert_int_equal(commit(session, 1, 3, true), RAMET_OK);
+    expect_after_crash(p, 1);
+    ramet_session_close(session);
+}
+
+/* One transaction is prepared twice: first with `first` of its pages. */
+static void
+expect_all_of_one_prepared_twice(struct place *p, size_t first, size_t all)
+{
+    struct image *const image = place_image(1, all * PLACE_PAGE);
+    struct ramet_session *session = open_on_disk(p);
+
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, image->bytes, first * PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    memset(image->bytes, 0x33, PLACE_PAGE);
+    disk.words_fail = true; /* the first record goes with the end of its file */
+    OK(ramet_session_write(session, 0, image->bytes, PLACE_PAGE, e));
+    OK(ramet_session_write(session, first * PLACE_PAGE,
+                           image->bytes + first * PLACE_PAGE,
+                           (all - first) * PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    disk.words_fail = false;
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+#define SPILLED ((2u * RAMET_BUFFER_MAX) / PLACE_PAGE) /* pages */
+
+static void
+record__over_one_that_was_spilled__has_that_ones_pages(void **state)
+{
+    expect_all_of_one_prepared_twice(*state, SPILLED, SPILLED + 1);
+}
+
+static void
+record__spilled_over_another__is_whole(void **state)
+{
+    expect_all_of_one_prepared_twice(*state, 3, SPILLED);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
@@ -316,6 +422,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(commit_that_failed_and_was_written__hides_none),
         T(record__over_one_that_was_synced__is_written_again_as_a_whole),
+        T(record__over_one_that_was_synced__let_go__leaves_none),
+        T(record__over_one_that_was_spilled__has_that_ones_pages),
+        T(record__spilled_over_another__is_whole),
         T(cut_that_failed_and_was_written__hides_no_commit),
         T(head_of_the_log_that_was_let_go__is_written_again),
         T(commit_after_one_that_was_let_go__is_not_acknowledged),

@@ -9,6 +9,7 @@
 #include "client/store/exchange.h"
 #include "client/store/life/explain.h"
 #include "client/store/log/recent.h"
+#include "client/store/page/placed.h"
 #include "client/store/replicas.h"
 
 #include <assert.h>
@@ -158,6 +159,7 @@ forget_files(struct ramet_replica *replica)
     assert(!replica->is_ready && replica->sessions == NULL);
     ramet_frame_files_close_all(replica);
     ramet_recent_done(replica);
+    ramet_placed_done(replica);
     ramet_index_unmap(replica);
     if (replica->presence_fd >= 0)
         os->close(os->ctx, replica->presence_fd);

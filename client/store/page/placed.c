@@ -14,6 +14,8 @@
  *   (3) until then no reader takes it from the base unseen: a page that the system has
  *       not written yet may still be lost. Who looks compares its checksum
  *   (4) page 1 is kept another way: its first bytes stand elsewhere
+ *   (5) entries mean something in one index only: the list goes when the process lets
+ *       go of that
  */
 #include "client/store/page/placed.h"
 
@@ -320,7 +322,11 @@ ramet_placed_read(struct ramet_session *session, uint32_t pgno,
         ramet_entry_kind(entry) != RAMET_ENTRY_ABSENT ||
         ramet_base_lock(session, READ_WAIT_MS, NULL) != RAMET_OK)
         return false;
-    page = find(replica->placed, pgno, entry);
+    /* The index has it, too: a reader may have made it up (version.c), for a version
+     * later than what was placed. */
+    page = ramet_entry_same(ramet_index_peek(replica, pgno), entry)
+               ? find(replica->placed, pgno, entry)
+               : NULL;
     if (page != NULL && replica->placed->page_size == page_size)
         found =
             ramet_base_read(replica, page_size, pgno, out, NULL) == RAMET_OK &&

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
+#include "client/store/life/registry.h"
 #include "client/store/shared/locks.h"
 
 #define PAGE PLACE_PAGE
@@ -261,6 +262,90 @@ placed_page__is_pulled_meanwhile__is_the_newer_one(void **state)
     image_unref(image);
 }
 
+/* In a child: what another process does to a replica of which one page was pulled,
+ * and is here. */
+static void
+read_page(struct ramet_session *session, uint32_t pgno, const char *what)
+{
+    struct ramet_err err = {.text = ""};
+    uint8_t page[PAGE];
+    size_t got;
+
+    child_require(ramet_session_pin(session, &err) == RAMET_OK, what, &err);
+    child_require(ramet_session_read(session, (uint64_t)(pgno - 1) * PAGE, page,
+                                     PAGE, &got, &err) == RAMET_OK,
+                  what, &err);
+    ramet_session_unpin(session);
+}
+
+static void
+write_page(struct ramet_session *session, uint32_t pgno)
+{
+    struct ramet_err err = {.text = ""};
+
+    child_require(ramet_session_pin(session, &err) == RAMET_OK &&
+                      ramet_session_reserve(session, &err) == RAMET_OK &&
+                      ramet_session_write(session, (uint64_t)(pgno - 1) * PAGE,
+                                          "ours", 4, &err) == RAMET_OK &&
+                      ramet_session_prepare(session, NULL, &err) == RAMET_OK,
+                  "write", &err);
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
+/* A reader between a pull and a commit on top of it finds the way to the base, where
+ * there is what was placed before the pull. */
+static void
+placed_page__is_pulled_fetched_and_written_meanwhile__is_not_read(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(10, PAGES * PAGE);
+    struct ramet_session *session = lazy_clone(p, image, NULL);
+    struct image *const next = image_copy(image);
+    struct ramet_err err = {.text = ""};
+    uint8_t page[PAGE];
+    size_t got;
+    pid_t child;
+
+    ramet_session_close(session);
+    session = place_open(p, 0); /* entries as presence has them */
+    image_write(next, 4 * PAGE, "theirs", 6);
+    remote_add(&p->remote, image_ref(next));
+    OK(place_pages(p, session, 1, 2, PAGES - 1, e));
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_session *const s = place_open_in_child(p);
+
+        child_require(try_pull(p, s, 2, (struct ramet_run){5, 5}, &err) ==
+                          RAMET_OK,
+                      "pull", &err);
+        read_page(s, 5, "fetch");
+        _exit(0);
+    }
+    child_await(child);
+    OK(ramet_session_pin(session, e));
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_session *const s = place_open_in_child(p);
+
+        write_page(s, 5);
+        read_page(s, 6, "fetch another");
+        child_require(ramet_session_checkpoint(s, true, &err) == RAMET_OK,
+                      "checkpoint", &err);
+        _exit(0);
+    }
+    child_await(child);
+    ramet_replica_set_fetcher(ramet_session_replica(session), find_here, NULL);
+    assert_int_equal(
+        ramet_session_read(session, 4 * PAGE, page, PAGE, &got, &err),
+        RAMET_EUNREACHABLE);
+    ramet_session_unpin(session);
+    ramet_session_close(session);
+    image_unref(next);
+    image_unref(image);
+}
+
 /* Cut off, and grown again as zeros: what was placed there is gone. */
 static void
 placed_page__is_cut_off_meanwhile__is_zeros_when_it_comes_back(void **state)
@@ -328,6 +413,64 @@ placed_pages__of_a_process_that_died__are_absent(void **state)
                         (PAGES - 1) * PAGE);
     ramet_session_close(session);
     image_unref(plain);
+    image_unref(next);
+    image_unref(image);
+}
+
+/* A thread that opens it keeps the object, while the last session closes, and others
+ * go on: what was placed before is nobody's by then. */
+static void
+placed_pages__of_a_replica_that_was_closed__are_forgotten(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(11, PAGES * PAGE);
+    struct ramet_session *session = lazy_clone(p, image, NULL);
+    struct image *const next = image_copy(image);
+    struct ramet_replica_location location;
+    struct ramet_replica *replica;
+    char path[300];
+    pid_t child;
+    int fd;
+
+    ramet_session_close(session);
+    session = place_open(p, 0); /* entries as presence has them */
+    OK(ramet_replica_location_find(ramet_os_system(), p->path, &location, e));
+    OK(ramet_replica_location_enter(&location, false, e));
+    OK(ramet_registry_get(&location, &replica, e));
+    ramet_replica_location_done(&location);
+    assert_ptr_equal(replica, ramet_session_replica(session));
+    OK(place_pages(p, session, 1, 2, PAGES - 1, e));
+    snprintf(path, sizeof(path), "%s/lock", p->dir);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0); /* somebody else has it open: no checkpoint */
+    assert_int_equal(ramet_os_system()->lock(NULL, fd, RAMET_LOCK_LIVE, 1,
+                                             RAMET_LOCK_SHARED),
+                     0);
+    ramet_session_close(session);
+    close(fd);
+    image_write(next, 4 * PAGE, "theirs", 6);
+    remote_add(&p->remote, image_ref(next));
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_err err = {.text = ""};
+        struct ramet_session *const s = place_open_in_child(p);
+
+        child_require(try_pull(p, s, 2, (struct ramet_run){5, 5}, &err) ==
+                          RAMET_OK,
+                      "pull", &err);
+        ramet_session_close(s);
+        _exit(0);
+    }
+    child_await(child);
+    session = place_open(p, 0);
+    assert_ptr_equal(replica, ramet_session_replica(session));
+    assert_int_equal(count_absent(session),
+                     PAGES); /* and all entries are there */
+    assert_true(settle(session));
+    assert_int_equal(count_absent(session), PAGES);
+    place_expect(session, next, __LINE__);
+    ramet_session_close(session);
+    ramet_registry_put(replica);
     image_unref(next);
     image_unref(image);
 }
@@ -459,8 +602,10 @@ main(void)
         T(placed_page__is_wanted__is_not_brought_twice),
         T(placed_page__is_committed_meanwhile__covers_nothing),
         T(placed_page__is_pulled_meanwhile__is_the_newer_one),
+        T(placed_page__is_pulled_fetched_and_written_meanwhile__is_not_read),
         T(placed_page__is_cut_off_meanwhile__is_zeros_when_it_comes_back),
         T(placed_pages__of_a_process_that_died__are_absent),
+        T(placed_pages__of_a_replica_that_was_closed__are_forgotten),
         T(placed_pages__of_which_a_sync_failed__are_brought_again),
         T(placed_pages__after_a_checkpoint_that_failed__are_kept_in_a_file),
         T(placed_pages__that_no_checkpoint_may_settle__are_given_up),

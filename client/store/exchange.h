@@ -84,10 +84,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_end_lazy(struct ramet_session *session, struct ramet_err *err);
 
 /* RAMET_EUNKNOWN, with the way out: a push was cut off, or a commit is in doubt,
- * and the remote alone knows what became of it. `state` is the session's. */
+ * and the remote alone knows what became of it. Brings `state` up to date. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_check_resolved(struct ramet_session *session,
-                             const struct ramet_replica_state *state,
+                             struct ramet_replica_state *state,
                              struct ramet_err *err);
 /*
  * Bind to another place of the same volume, which was found to have the commit
@@ -106,6 +106,15 @@ ramet_session_rebind(struct ramet_session *session, const char *remote,
 RAMET_NODISCARD enum ramet_rc
 ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
                     struct ramet_err *err);
+/*
+ * The same where nobody writes; RAMET_EBUSY: somebody does, whose commit may become
+ * one. Either look publishes what a writer who died had confirmed: so the state that
+ * goes with it is looked at afterwards.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_doubt_settled(struct ramet_session *session,
+                            struct ramet_cid *out_commit,
+                            struct ramet_err *err);
 /* It landed, and is published; or it is made void: nobody was told that it is
  * there. Needs the push lock; without the write lock. RAMET_ESNAPSHOT: it is in
  * doubt no more. */

@@ -102,22 +102,28 @@ ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
 
 /*
  * What is kept may be what somebody is committing now, under the write lock, or
- * has committed since the last look. Once nobody writes, its end is in the log; and
- * no other can begin, which would need the push lock to end this one first.
+ * has committed since the last look. Once nobody writes, its end is in the log, also
+ * where the writer died between the word that confirms it and its publication; and no
+ * other can begin, which would need the push lock to end this one first.
  */
 static enum ramet_rc
 await_writer(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint64_t spent_ms = 0;
+    enum ramet_rc rc;
 
     assert(sync->has_push_lock); /* so that no other can begin */
-    while (ramet_session_write_locked(sync->session))
-        if (!ramet_sync_retry(sync, &spent_ms))
-            return RAMET_FAIL(err, RAMET_EBUSY,
-                              "%s: a commit is under way that may be in the "
-                              "remote already",
-                              sync->replica_sync->path);
-    return ramet_sync_look(sync, err);
+    do
+        rc = ramet_session_write_locked(sync->session)
+                 ? RAMET_EBUSY
+                 : ramet_sync_look_settled(sync, err);
+    while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+    if (rc == RAMET_EBUSY)
+        return RAMET_FAIL(err, rc,
+                          "%s: a commit is under way that may be in the "
+                          "remote already",
+                          sync->replica_sync->path);
+    return rc;
 }
 
 /* The slot of what was kept and rolled back: it may be on its way. In a remote that

@@ -161,17 +161,33 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
     ramet_mutex_unlock(&replica_sync->sync_mutex);
 }
 
-enum ramet_rc
-ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
+static enum ramet_rc
+look_at_state(struct ramet_sync *sync, struct ramet_err *err)
 {
     const enum ramet_rc rc =
         ramet_session_state(sync->session, sync->state, err);
 
     assert(sync->session != NULL);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_replica_sync_learn(sync->replica_sync, sync->state);
-    return ramet_session_doubt(sync->session, &sync->doubt, err);
+    if (rc == RAMET_OK)
+        ramet_replica_sync_learn(sync->replica_sync, sync->state);
+    return rc;
+}
+
+enum ramet_rc
+ramet_sync_look_settled(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        ramet_session_doubt_settled(sync->session, &sync->doubt, err);
+
+    return rc == RAMET_OK ? look_at_state(sync, err) : rc; /* in this order */
+}
+
+enum ramet_rc
+ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_sync_look_settled(sync, err);
+
+    return rc == RAMET_EBUSY ? look_at_state(sync, err) : rc;
 }
 
 enum ramet_rc

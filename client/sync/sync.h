@@ -66,9 +66,13 @@ ramet_sync_begin(struct ramet_sync *sync,
 void ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
                     const struct ramet_err *err);
 
-/* Bring `state` and `doubt` up to date. */
+/* Bring `state` and `doubt` up to date: what a commit under way leaves when its writer
+ * dies, confirmed or in doubt, is in one of them or still to come. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err);
+/* The same where nobody writes, so that nothing is to come; else RAMET_EBUSY. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_look_settled(struct ramet_sync *sync, struct ramet_err *err);
 /* Invariant (6): `decide`, and again with a new look as often as the store
  * says RAMET_ESNAPSHOT, for as long as the run may wait. */
 typedef enum ramet_rc

@@ -20,12 +20,14 @@
 
 enum ramet_rc
 ramet_session_check_resolved(struct ramet_session *session,
-                             const struct ramet_replica_state *state,
+                             struct ramet_replica_state *state,
                              struct ramet_err *err)
 {
     struct ramet_cid doubt;
-    const enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
+    enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
 
+    if (rc == RAMET_OK)
+        rc = ramet_session_state(session, state, err);
     if (rc != RAMET_OK ||
         (ramet_id_is_nil(&doubt.id) && ramet_id_is_nil(&state->intent.id)))
         return rc;
@@ -41,11 +43,9 @@ check_point(struct ramet_session *session, const struct ramet_point *point,
             struct ramet_err *err)
 {
     struct ramet_replica_state state = {.kind = 0};
-    enum ramet_rc rc = ramet_session_state(session, &state, err);
+    enum ramet_rc rc = ramet_session_check_resolved(session, &state, err);
 
     assert(ramet_holds(session, RAMET_LOCK_LIVE)); /* invariant (1) */
-    if (rc == RAMET_OK)
-        rc = ramet_session_check_resolved(session, &state, err);
     if (rc == RAMET_OK &&
         (state.newest.lsn != point->lsn ||
          !ramet_hash_equal(&state.newest.lsn_hash, &point->hash)))

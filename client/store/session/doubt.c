@@ -142,12 +142,12 @@ note_id(struct ramet_session *session, struct ramet_scan *scan, bool found,
 }
 
 enum ramet_rc
-ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
-                    struct ramet_err *err)
+ramet_session_doubt_settled(struct ramet_session *session,
+                            struct ramet_cid *out_commit, struct ramet_err *err)
 {
     const struct ramet_index_header *const header =
         &session->replica->head->header;
-    enum ramet_rc rc = ramet_session_check_fork(session, err);
+    const enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     assert(session->lock_fd >= 0 || session->replica->is_readonly);
     memset(out_commit, 0, sizeof(*out_commit));
@@ -156,7 +156,16 @@ ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
         (!ramet_is_in_doubt(session->replica) &&
          ramet_pos_is_none(ramet_pos_load(&header->log.prepared))))
         return rc;
-    rc = with_record(session, 0, note_id, out_commit, err);
+    return with_record(session, 0, note_id, out_commit, err);
+}
+
+enum ramet_rc
+ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
+                    struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        ramet_session_doubt_settled(session, out_commit, err);
+
     return rc == RAMET_EBUSY ? RAMET_OK : rc; /* of one who lives */
 }
 

@@ -21,9 +21,10 @@ enum { SIZE = 9000 };
 struct meanwhile {
     struct ramet_os os; /* the system's, but that it counts openings */
     int committer;      /* a socket to its process */
+    pid_t child;        /* that process; 0: it is dead */
     long openings_left; /* until it happens; -1: it does not */
-    bool is_prepared;
-    uint8_t byte; /* of its newest commit */
+    bool is_prepared;   /* ... sent, and confirmed in the log */
+    uint8_t byte;       /* of its newest commit */
 };
 
 /* ---- the committer's process --------------------------------------------------- */
@@ -192,35 +193,104 @@ open_other(struct world *world, struct meanwhile *m)
 }
 
 static void
+start_committer(struct world *world, struct meanwhile *m)
+{
+    int sockets[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    m->child = child_fork();
+    if (m->child == 0) {
+        close(sockets[0]);
+        commit_as_told(world, sockets[1]);
+    }
+    close(sockets[1]);
+    m->committer = sockets[0];
+}
+
+static void
 push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
 {
     struct world *const world = *state;
     struct meanwhile m = {.openings_left = -1};
     struct ramet_file *const other = open_other(world, &m);
     uint8_t bytes[SIZE];
-    int sockets[2];
     long nth = 0;
-    pid_t child;
 
     world_fill(bytes, SIZE, 5);
     bytes[700] = 0;
     world_write(other, 0, bytes, SIZE);
     OK(ramet_file_push(other, NULL, e));
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
-    child = child_fork();
-    if (child == 0) {
-        close(sockets[0]);
-        commit_as_told(world, sockets[1]);
-    }
-    close(sockets[1]);
-    m.committer = sockets[0];
+    start_committer(world, &m);
     do {
         bytes[500]++;
         m.openings_left = nth++;
     } while (act_beside_commit(world, &m, other, bytes));
     assert_true(nth > 1); /* between its look and the push lock */
-    close(sockets[0]);
-    child_await(child);
+    close(m.committer);
+    child_await(m.child);
+    ramet_file_close(other);
+}
+
+static void
+end_committer(struct meanwhile *m)
+{
+    if (m->child == 0)
+        return;
+    child_kill(m->child);
+    close(m->committer);
+    m->child = 0;
+}
+
+/* The first time that somebody is waited for, he dies. */
+static bool
+wait_for_a_death(void *ctx)
+{
+    struct meanwhile *const m = ctx;
+    const bool lives = m->child != 0;
+
+    end_committer(m);
+    return lives;
+}
+
+/* The remote has it and the log says so; but nobody was shown it yet. */
+static void
+push__beside_a_committer_that_dies__takes_its_commit_for_its_own(void **state)
+{
+    struct world *const world = *state;
+    struct meanwhile m = {.openings_left = -1};
+    const struct ramet_waiter mourner = {wait_for_a_death, is_never_over, &m};
+    struct ramet_file *const other = open_other(world, &m);
+    struct ramet_sync_result result;
+    uint8_t bytes[SIZE];
+    unsigned deaths = 0;
+    long nth = 0;
+
+    world_fill(bytes, SIZE, 5);
+    bytes[700] = 0;
+    world_write(other, 0, bytes, SIZE);
+    OK(ramet_file_push(other, NULL, e));
+    do {
+        enum ramet_rc rc;
+
+        start_committer(world, &m);
+        bytes[500]++;
+        world_write(other, 500, bytes + 500, 1);
+        m.is_prepared = false;
+        m.openings_left = nth++;
+        ramet_file_set_waiter(other, &mourner);
+        rc = ramet_file_push(other, &result, NULL);
+        ramet_file_set_waiter(other, NULL);
+        m.openings_left = -1;
+        assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
+        deaths += m.child == 0;
+        end_committer(&m);
+        if (m.is_prepared)
+            bytes[700] = ++m.byte;
+        OK(ramet_file_push(other, &result, e));
+        world_expect(other, bytes, SIZE);
+        world_expect_remote(world, result.durable_lsn, bytes, SIZE);
+    } while (m.is_prepared);
+    assert_true(deaths > 0);
     ramet_file_close(other);
 }
 
@@ -231,6 +301,7 @@ main(void)
     cmocka_unit_test_setup_teardown(name, world_setup_dir, world_teardown)
     const struct CMUnitTest tests[] = {
         T(push__beside_a_commit_that_is_being_sent__leaves_it_alone),
+        T(push__beside_a_committer_that_dies__takes_its_commit_for_its_own),
     };
 #undef T
 

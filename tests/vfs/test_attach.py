@@ -285,11 +285,13 @@ def test_wal_for_all_in_exclusive_mode_breaks_no_connection():
         db.execute("ATTACH ? AS b", (common.uri("1.db"),))
         db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
         db.execute("UPDATE b.t SET x = 1")
-        to_wal = "PRAGMA journal_mode=WAL"
+        def to_wal():
+            db.execute("PRAGMA journal_mode=WAL").fetchall()
+
         if main == "0.db":
-            db.execute(to_wal).fetchall()
+            to_wal()
         else: # nothing of main keeps SQLite from trying, and the write is refused
-            error = fails("disk I/O", db.execute, to_wal)
+            error = fails("disk I/O", to_wal)
             assert code_of(error) == "SQLITE_IOERR_WRITE"
         db.execute("UPDATE b.t SET x = 2")
         db.close()

@@ -145,6 +145,18 @@ ramet_lru_release(struct ramet_lru *lru, struct ramet_lru_entry *entry)
         free_entry(entry);
 }
 
+bool
+ramet_lru_has_room(struct ramet_lru *lru, size_t bytes)
+{
+    bool has_room;
+
+    ramet_mutex_lock(&lru->mutex);
+    has_room = lru->table.bytes < lru->max_bytes &&
+               bytes <= lru->max_bytes - lru->table.bytes;
+    ramet_mutex_unlock(&lru->mutex);
+    return has_room;
+}
+
 void
 ramet_lru_drop(struct ramet_lru *lru, const struct ramet_lru_key *key)
 {

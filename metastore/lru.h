@@ -10,6 +10,7 @@
 #ifndef RAMET_METASTORE_LRU_H
 #define RAMET_METASTORE_LRU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,8 @@ ramet_lru_put(struct ramet_lru *lru, const struct ramet_lru_key *key,
               void *value, size_t bytes, void (*free_value)(void *value));
 void ramet_lru_release(struct ramet_lru *lru,
                        struct ramet_lru_entry *entry); /* NULL is fine */
+/* May so many bytes more be kept, and nothing be let go for them? */
+bool ramet_lru_has_room(struct ramet_lru *lru, size_t bytes);
 /* Forget an entry, if it is there: what it holds turned out to be stale. */
 void ramet_lru_drop(struct ramet_lru *lru, const struct ramet_lru_key *key);
 /* All of them. */

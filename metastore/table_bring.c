@@ -6,10 +6,12 @@
  *
  *   (1) Chunks are asked for in parts of one segment each, ascending, with what lies
  *       between two where that is no more than ramet_objstore_gap(). A part alone may be
- *       for who goes through the segment, and has the chunks behind it along.
+ *       for who goes through the segment, and has the chunks behind it along. What is
+ *       sent ahead is one chunk a part.
  *   (2) Who looked into several chunks of a small table is likely to need the others as
  *       well, and each would be a round trip before the pages it names: then all of it
- *       is read.
+ *       is read, where nothing else has to go for it: what pushes itself out of the
+ *       cache would be read for each page.
  *   (3) AT_ONCE bounds what is read at a time, and so the memory: each part begins and
  *       ends with a chunk, and no more than CHUNKS_OF_A_PART are in one.
  */
@@ -84,6 +86,13 @@ take_part(void *ctx, const struct ramet_part *part, size_t got,
     return RAMET_OK;
 }
 
+/* What is sent ahead comes chunk by chunk, and is found so. */
+static bool
+is_one_by_one(const struct bringing *b)
+{
+    return (b->history->store->traits & RAMET_STORE_SENDS_AHEAD) != 0;
+}
+
 static bool
 may_join(const struct bringing *b, const struct chunk_part *range,
          const struct wanted_chunk *next)
@@ -92,11 +101,14 @@ may_join(const struct bringing *b, const struct chunk_part *range,
         &range->segment->chunks[range->end - 1];
     const uint64_t end = last->offset_bytes + last->length_bytes;
 
-    return range->segment == next->segment &&
+    if (range->segment != next->segment)
+        return false;
+    if (next->index < range->end)
+        return true;
+    return !is_one_by_one(b) &&
            next->index + 1 - range->first <= CHUNKS_OF_A_PART &&
-           (next->index < range->end ||
-            next->segment->chunks[next->index].offset_bytes - end <=
-                ramet_objstore_gap(b->history->store));
+           next->segment->chunks[next->index].offset_bytes - end <=
+               ramet_objstore_gap(b->history->store);
 }
 
 /* Invariant (1); b->wanted is sorted. */
@@ -118,7 +130,7 @@ find_ranges(struct bringing *b)
         b->ranges[count++] = (struct chunk_part){next->commit, next->segment,
                                                  next->index, next->index + 1};
     }
-    if (count == 1) {
+    if (count == 1 && !is_one_by_one(b)) {
         struct chunk_part *const range = &b->ranges[0];
         const uint32_t ahead =
             ramet_table_ahead(b->history, range->segment, range->first, 0);
@@ -194,13 +206,16 @@ static bool
 wants_all(struct bringing *b, const struct ramet_segment_info *segment)
 {
     uint32_t here = 0;
+    size_t bytes = 0;
 
     if (segment->chunk_count > SMALL_TABLE)
         return false;
     for (uint32_t i = 0; i < segment->chunk_count && here < LOOKED_INTO; i++)
         here += ramet_table_has_chunk(b->history, segment, i);
+    for (uint32_t i = 0; i < segment->chunk_count; i++)
+        bytes += segment->chunks[i].length_bytes;
     assert(here <= LOOKED_INTO);
-    return here == LOOKED_INTO;
+    return here == LOOKED_INTO && ramet_lru_has_room(&b->history->lru, bytes);
 }
 
 /* Read what is wanted, and of `segment` all that is not here. */

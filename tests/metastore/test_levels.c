@@ -209,6 +209,62 @@ points__without_a_map_soon_wait_once_each(void **state)
     fixture_close(&f);
 }
 
+/* As the same, but what a cache has no room for is not read for each page. */
+static void
+points__with_little_memory_read_no_more_than_they_need(void **state)
+{
+    const struct ramet_history_options options = {.cache_bytes = 64u << 10};
+    struct ramet_head head;
+    struct fixture f;
+    uint64_t bytes = 0;
+
+    (void)state;
+    fixture_open(&f, 12000, false);
+    ramet_history_close(f.history);
+    assert_int_equal(ramet_history_open(&f.far.base, &f.model.volume, &options,
+                                        &f.history, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_newest(f.history, &head, NULL), RAMET_OK);
+    for (uint32_t i = 0; i < 200; i++) {
+        (void)read_page(&f, 1 + (i * 7919) % 12000);
+        bytes += f.far.bytes;
+    }
+    print_message("%llu bytes a page\n", (unsigned long long)bytes / 200);
+    assert_true(bytes / 200 < 16u << 10);
+    fixture_close(&f);
+}
+
+/* What is read to be sent ahead is sent as it was read, and found by where each part of a
+ * table begins: neighbours are not one read. */
+static void
+scattered_pages__of_what_is_sent_ahead_are_read_part_by_part(void **state)
+{
+    enum { COUNT = 60 };
+    uint32_t pgnos[COUNT];
+    struct ramet_located located[COUNT];
+    struct fixture f;
+    unsigned joined, alone;
+
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++)
+        pgnos[i] = 17 + i * 199;
+    fixture_open(&f, 12000, false);
+    assert_int_equal(
+        ramet_history_locate(f.history, f.at, pgnos, COUNT, located, NULL),
+        RAMET_OK);
+    joined = f.far.reads;
+    fixture_close(&f);
+    fixture_open(&f, 12000, false);
+    f.far.base.traits |= RAMET_STORE_SENDS_AHEAD;
+    assert_int_equal(
+        ramet_history_locate(f.history, f.at, pgnos, COUNT, located, NULL),
+        RAMET_OK);
+    alone = f.far.reads;
+    fixture_close(&f);
+    print_message("%u reads, %u part by part\n", joined, alone);
+    assert_true(alone > 2 * joined);
+}
+
 /* A page alone is a read; two that are far apart are two, and what lies between them
  * does not come. */
 static void
@@ -238,6 +294,10 @@ main(void)
         cmocka_unit_test(scattered_pages__wait_as_often_as_one),
         cmocka_unit_test(scattered_pages__without_a_map_wait_twice),
         cmocka_unit_test(points__without_a_map_soon_wait_once_each),
+        cmocka_unit_test(
+            points__with_little_memory_read_no_more_than_they_need),
+        cmocka_unit_test(
+            scattered_pages__of_what_is_sent_ahead_are_read_part_by_part),
         cmocka_unit_test(pages_far_apart__are_reads_of_their_own),
     };
 

@@ -56,10 +56,10 @@ head_weight(const struct ramet_loaded_head *head)
 }
 
 /* Read on from `got` to `want` bytes in steps, so that a hostile length costs
- * no more memory than the object has bytes. */
+ * no more memory than the object has bytes. `anew`: what was read was wrong. */
 static enum ramet_rc
-read_rest(struct ramet_history *history, const char *key, uint8_t **bytes,
-          size_t got, size_t want, struct ramet_err *err)
+read_rest(struct ramet_history *history, const char *key, bool anew,
+          uint8_t **bytes, size_t got, size_t want, struct ramet_err *err)
 {
     assert(*bytes != NULL);
     while (got < want) {
@@ -71,8 +71,10 @@ read_rest(struct ramet_history *history, const char *key, uint8_t **bytes,
         if (grown == NULL)
             return RAMET_FAIL(err, RAMET_ENOMEM, "head of %zu bytes", want);
         *bytes = grown;
-        rc = ramet_objstore_read_full(history->store, key, got, grown + got,
-                                      step, err);
+        rc = anew ? ramet_objstore_read_anew(history->store, key, got,
+                                             grown + got, step, err)
+                  : ramet_objstore_read_full(history->store, key, got,
+                                             grown + got, step, err);
         if (rc != RAMET_OK)
             return rc;
         got += step;
@@ -111,7 +113,7 @@ failed:
 /* Decode `got` bytes, with which the commit object of `lsn` begins; what is
  * missing of a head that is wanted whole is read. They are `head`'s, or freed. */
 static enum ramet_rc
-take_head(struct ramet_history *history, uint64_t lsn, bool whole,
+take_head(struct ramet_history *history, uint64_t lsn, bool whole, bool anew,
           uint8_t *bytes, size_t got, struct ramet_loaded_head *head,
           struct ramet_err *err)
 {
@@ -140,7 +142,7 @@ take_head(struct ramet_history *history, uint64_t lsn, bool whole,
         }
         goto done;
     }
-    rc = read_rest(history, key, &bytes, got, head->head_length, err);
+    rc = read_rest(history, key, anew, &bytes, got, head->head_length, err);
     if (rc != RAMET_OK)
         goto done;
     rc = ramet_commit_decode(bytes, head->head_length, &history->volume, lsn,
@@ -159,7 +161,7 @@ done:
 
 static enum ramet_rc
 read_head_once(struct ramet_history *history, uint64_t lsn, const char *key,
-               bool whole, struct ramet_loaded_head *head,
+               bool whole, bool anew, struct ramet_loaded_head *head,
                struct ramet_err *err)
 {
     uint8_t *bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
@@ -173,7 +175,7 @@ read_head_once(struct ramet_history *history, uint64_t lsn, const char *key,
     rc = ramet_objstore_read(history->store, key, 0, bytes,
                              RAMET_HEAD_READ_BYTES, &got, err);
     if (rc == RAMET_OK)
-        return take_head(history, lsn, whole, bytes, got, head, err);
+        return take_head(history, lsn, whole, anew, bytes, got, head, err);
     ramet_free(bytes);
     return rc;
 }
@@ -187,11 +189,11 @@ read_head(struct ramet_history *history, uint64_t lsn, bool whole,
     enum ramet_rc rc;
 
     ramet_commit_key(&history->volume, lsn, key);
-    rc = read_head_once(history, lsn, key, whole, head, err);
+    rc = read_head_once(history, lsn, key, whole, false, head, err);
     if (rc == RAMET_ECORRUPT &&
         (history->store->traits & RAMET_STORE_IS_KEPT) != 0) {
-        ramet_objstore_refresh(history->store, key);
-        rc = read_head_once(history, lsn, key, whole, head, err);
+        ramet_objstore_doubt(history->store, key, 0, RAMET_HEAD_READ_BYTES);
+        rc = read_head_once(history, lsn, key, whole, true, head, err);
     }
     assert((rc == RAMET_OK) == (head->raw != NULL || head->start != NULL));
     return rc;
@@ -211,8 +213,8 @@ complete_head(struct ramet_history *history, uint64_t lsn,
         return false;
     assert(known->start_length <= RAMET_HEAD_READ_BYTES);
     memcpy(bytes, known->start, known->start_length);
-    return take_head(history, lsn, true, bytes, known->start_length, head,
-                     NULL) == RAMET_OK;
+    return take_head(history, lsn, true, false, bytes, known->start_length,
+                     head, NULL) == RAMET_OK;
 }
 
 void
@@ -350,7 +352,8 @@ take_brought(void *ctx, const struct ramet_part *part, size_t got,
         return RAMET_OK;
     }
     memcpy(bytes, part->buf, got);
-    if (take_head(b->history, lsn, false, bytes, got, head, NULL) != RAMET_OK)
+    if (take_head(b->history, lsn, false, false, bytes, got, head, NULL) !=
+        RAMET_OK)
         free_head(head);
     else if (enter_head(b->history, lsn, head, &entry, NULL) == RAMET_OK)
         ramet_history_release(b->history, entry);

@@ -319,11 +319,15 @@ ramet_history_load_inner(struct ramet_history *history,
     return rc;
 }
 
+typedef enum ramet_rc
+read_way(struct ramet_objstore *store, const char *key, uint64_t offset,
+         void *buf, size_t len, struct ramet_err *err);
+
 static enum ramet_rc
-read_trailer_once(struct ramet_history *history, uint64_t lsn,
-                  const struct ramet_mid *id, const char *key,
-                  uint64_t size_bytes, struct ramet_map_trailer *out_trailer,
-                  struct ramet_err *err)
+read_trailer_by(read_way *read, struct ramet_history *history, uint64_t lsn,
+                const struct ramet_mid *id, const char *key,
+                uint64_t size_bytes, struct ramet_map_trailer *out_trailer,
+                struct ramet_err *err)
 {
     uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
     enum ramet_rc rc;
@@ -332,12 +336,10 @@ read_trailer_once(struct ramet_history *history, uint64_t lsn,
     if (size_bytes < sizeof(header) + sizeof(end))
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %" PRIu64 " bytes", key,
                           size_bytes);
-    rc = ramet_objstore_read_full(history->store, key, 0, header,
-                                  sizeof(header), err);
+    rc = read(history->store, key, 0, header, sizeof(header), err);
     if (rc == RAMET_OK)
-        rc = ramet_objstore_read_full(history->store, key,
-                                      size_bytes - sizeof(end), end,
-                                      sizeof(end), err);
+        rc = read(history->store, key, size_bytes - sizeof(end), end,
+                  sizeof(end), err);
     if (rc != RAMET_OK)
         return rc;
     return ramet_map_trailer_decode(&history->volume, lsn, id, header, end,
@@ -354,12 +356,10 @@ ramet_history_read_trailer(struct ramet_history *history, uint64_t lsn,
     enum ramet_rc rc;
 
     ramet_map_key(&history->volume, lsn, id, key);
-    rc = read_trailer_once(history, lsn, id, key, size_bytes, out_trailer, err);
-    if (rc == RAMET_ECORRUPT &&
-        (history->store->traits & RAMET_STORE_IS_KEPT) != 0) {
-        ramet_objstore_refresh(history->store, key);
-        rc = read_trailer_once(history, lsn, id, key, size_bytes, out_trailer,
-                               err);
-    }
+    rc = read_trailer_by(ramet_objstore_read_full, history, lsn, id, key,
+                         size_bytes, out_trailer, err);
+    if (rc == RAMET_ECORRUPT) /* either of the two may be what is wrong */
+        rc = read_trailer_by(ramet_objstore_read_anew, history, lsn, id, key,
+                             size_bytes, out_trailer, err);
     return rc;
 }

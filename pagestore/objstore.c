@@ -250,18 +250,26 @@ ramet_objstore_refresh(struct ramet_objstore *store, const char *key)
         store->ops->refresh(store, key);
 }
 
+void
+ramet_objstore_doubt(struct ramet_objstore *store, const char *key,
+                     uint64_t offset, uint64_t len)
+{
+    assert(ramet_key_valid(key) && len > 0);
+    if (store->ops->doubt != NULL)
+        store->ops->doubt(store, key, offset, len);
+    else
+        ramet_objstore_refresh(store, key);
+}
+
 enum ramet_rc
 ramet_objstore_read_anew(struct ramet_objstore *store, const char *key,
                          uint64_t offset, void *buf, size_t len,
                          struct ramet_err *err)
 {
-    assert(ramet_key_valid(key) && len > 0);
+    assert(len > 0);
     if ((store->traits & RAMET_STORE_IS_KEPT) == 0)
         return RAMET_ECORRUPT;
-    if (store->ops->doubt != NULL)
-        store->ops->doubt(store, key, offset, len);
-    else
-        ramet_objstore_refresh(store, key);
+    ramet_objstore_doubt(store, key, offset, len);
     return ramet_objstore_read_full(store, key, offset, buf, len, err);
 }
 

@@ -248,6 +248,9 @@ ramet_objstore_remove_many(struct ramet_objstore *store,
  * the place itself. Objects never change, so a cache may keep them for ever;
  * but a store can be put back from a backup, and then written by others. */
 void ramet_objstore_refresh(struct ramet_objstore *store, const char *key);
+/* The same of what begins at `offset` alone: the next read there is anew. */
+void ramet_objstore_doubt(struct ramet_objstore *store, const char *key,
+                          uint64_t offset, uint64_t len);
 /* What was read there has another checksum than it must: read it once more, of the
  * place itself. RAMET_ECORRUPT, and `err` as it is: it would be the same
  * (no RAMET_STORE_IS_KEPT). */

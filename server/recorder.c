@@ -112,14 +112,8 @@ static void
 record_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
              uint64_t len)
 {
-    struct ramet_objstore *const inner =
-        ((struct ramet_recorder *)store)->inner;
-
-    assert(len > 0);
-    if (inner->ops->doubt != NULL)
-        inner->ops->doubt(inner, key, offset, len);
-    else
-        ramet_objstore_refresh(inner, key);
+    ramet_objstore_doubt(((struct ramet_recorder *)store)->inner, key, offset,
+                         len);
 }
 
 static void

@@ -28,13 +28,18 @@
 #define ASK_MS 60000u
 /* What is read of heads and maps is kept up to this size. */
 #define KEEP_MAX (128u << 10)
+/* Found wrong by as many threads at a time; who is too many may find it again. */
+#define DOUBTS 16u
+/* No place in an object: all of it. */
+#define ANYWHERE UINT64_MAX
 
 struct http_store {
     struct ramet_objstore store;
     struct ramet_http_pool *pool;
     struct ramet_ranges *ranges;
     struct ramet_http_early early;
-    _Atomic uint64_t doubted; /* hash of the key that is read anew next; 0 */
+    /* What is read anew next: names, as name_of(); 0: nothing. */
+    _Atomic uint64_t doubts[DOUBTS];
 };
 
 static bool
@@ -123,14 +128,50 @@ is_metadata(const char *key)
            (has_prefix(kind, "commits/") || has_prefix(kind, "maps/"));
 }
 
-/* Once: two at a time, and one of them has what the server keeps. */
-static bool
-is_doubted(struct http_store *hs, const char *key)
+/* Of what begins there; not 0. Two may share one: then what is right is read anew. */
+static uint64_t
+name_of(const char *key, uint64_t offset)
 {
-    uint64_t hash = ramet_hash64(key, strlen(key));
+    const uint64_t name =
+        ramet_hash64(key, strlen(key)) + (offset + 1) * 0x9e3779b97f4a7c15u;
 
-    return atomic_load(&hs->doubted) != 0 &&
-           atomic_compare_exchange_strong(&hs->doubted, &hash, 0);
+    return name != 0 ? name : 1;
+}
+
+/* Each who doubts has a place of his own, also where two doubt the same. */
+static void
+note_doubt(struct http_store *hs, uint64_t name)
+{
+    assert(name != 0);
+    for (unsigned i = 0; i < DOUBTS; i++) {
+        uint64_t none = 0;
+
+        if (atomic_compare_exchange_strong(&hs->doubts[i], &none, name))
+            return;
+    }
+    atomic_store(&hs->doubts[name % DOUBTS], name);
+}
+
+/* Once for each doubt. */
+static bool
+take_doubt(struct http_store *hs, uint64_t name)
+{
+    assert(name != 0);
+    for (unsigned i = 0; i < DOUBTS; i++) {
+        uint64_t expected = name;
+
+        if (atomic_load(&hs->doubts[i]) == name &&
+            atomic_compare_exchange_strong(&hs->doubts[i], &expected, 0))
+            return true;
+    }
+    return false;
+}
+
+static bool
+is_doubted(struct http_store *hs, const char *key, uint64_t offset)
+{
+    return take_doubt(hs, name_of(key, offset)) ||
+           take_doubt(hs, name_of(key, ANYWHERE));
 }
 
 static enum ramet_rc
@@ -159,7 +200,7 @@ http_read(struct ramet_objstore *store, const char *key, uint64_t offset,
         return RAMET_OK;
     assert(buf != NULL);
     path_of(key, path);
-    call.is_doubted = is_doubted(hs, key);
+    call.is_doubted = is_doubted(hs, key, offset);
     rc = ramet_http_perform(hs->pool, &call, err);
     if (rc == RAMET_OK)
         rc = take_range(hs, key, &call, buf, out_got, err);
@@ -528,7 +569,19 @@ http_refresh(struct ramet_objstore *store, const char *key)
     struct http_store *const hs = (struct http_store *)store;
 
     ramet_ranges_clear(hs->ranges);
-    atomic_store(&hs->doubted, ramet_hash64(key, strlen(key)));
+    note_doubt(hs, name_of(key, ANYWHERE));
+}
+
+static void
+http_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
+           uint64_t len)
+{
+    struct http_store *const hs = (struct http_store *)store;
+
+    assert(len > 0);
+    (void)len;
+    ramet_ranges_clear(hs->ranges);
+    note_doubt(hs, name_of(key, offset));
 }
 
 static void
@@ -550,6 +603,7 @@ static const struct ramet_objstore_ops http_ops = {
     .first = http_first,
     .remove = http_remove,
     .refresh = http_refresh,
+    .doubt = http_doubt,
     .close = http_close,
 };
 

@@ -298,6 +298,13 @@ meter_refresh(struct ramet_objstore *store, const char *key)
 }
 
 static void
+meter_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
+            uint64_t len)
+{
+    ramet_objstore_doubt(meter_of(store)->inner, key, offset, len);
+}
+
+static void
 meter_close(struct ramet_objstore *store)
 {
     (void)store; /* `inner` is borrowed, and we are our owner's */
@@ -316,6 +323,7 @@ static const struct ramet_objstore_ops meter_ops = {
     .first = meter_first,
     .remove = meter_remove,
     .refresh = meter_refresh,
+    .doubt = meter_doubt,
     .close = meter_close,
 };
 

@@ -1,5 +1,5 @@
 # Remotes, sync, files, the public API.
-foreach(name breaker url config pace http_early http_failure http_idle http_spare pagecache remote_client news_feed)
+foreach(name breaker url config pace http_early http_failure http_idle http_spare http_store pagecache remote_client news_feed)
     ramet_test(test_client_${name} SOURCES remote/test_${name}.c LIBS ramet_client)
 endforeach()
 foreach(name env_remote)

@@ -10,6 +10,7 @@
 
 #include "core/alloc.h"
 #include "metastore/copy.h"
+#include "metastore/node_cache.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
@@ -376,6 +377,157 @@ reading__of_what_somebody_kept_wrong_is_right(void **state)
     fixture_close(&f);
 }
 
+/* A store behind somebody who keeps one byte wrong until the read of its place is told to
+ * be anew: all of an object is doubted by its next read alone, as over HTTP. */
+struct keeper {
+    struct ramet_objstore base;
+    struct ramet_objstore *inner;
+    unsigned reads, turn; /* which of them is kept wrong */
+    char key[RAMET_KEY_MAX], doubted[RAMET_KEY_MAX];
+    uint64_t at, doubted_at; /* doubted_at: UINT64_MAX: anywhere */
+    bool is_wrong;
+};
+
+static enum ramet_rc
+keeper_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+            void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct keeper *const k = (struct keeper *)store;
+    const enum ramet_rc rc =
+        ramet_objstore_read(k->inner, key, offset, buf, len, out_got, err);
+    bool is_there;
+
+    if (rc != RAMET_OK || *out_got == 0)
+        return rc;
+    if (k->reads++ == k->turn) {
+        (void)snprintf(k->key, sizeof(k->key), "%s", key);
+        k->at = offset + *out_got / 2;
+        k->is_wrong = true;
+    }
+    is_there = strcmp(key, k->key) == 0 && k->at >= offset &&
+               k->at < offset + *out_got;
+    if (strcmp(key, k->doubted) == 0 &&
+        (k->doubted_at == offset || k->doubted_at == UINT64_MAX)) {
+        k->doubted[0] = '\0';
+        k->is_wrong = k->is_wrong && !is_there;
+    }
+    if (k->is_wrong && is_there)
+        ((uint8_t *)buf)[k->at - offset] ^= 16;
+    return rc;
+}
+
+static void
+keeper_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
+             uint64_t len)
+{
+    struct keeper *const k = (struct keeper *)store;
+
+    assert_true(len > 0);
+    (void)snprintf(k->doubted, sizeof(k->doubted), "%s", key);
+    k->doubted_at = offset;
+}
+
+static void
+keeper_refresh(struct ramet_objstore *store, const char *key)
+{
+    keeper_doubt(store, key, UINT64_MAX, 1);
+}
+
+static enum ramet_rc
+keeper_size(struct ramet_objstore *store, const char *key, uint64_t *out_size,
+            struct ramet_err *err)
+{
+    return ramet_objstore_size(((struct keeper *)store)->inner, key, out_size,
+                               err);
+}
+
+static enum ramet_rc
+keeper_list(struct ramet_objstore *store, const char *prefix, const char *after,
+            ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
+{
+    return ramet_objstore_list(((struct keeper *)store)->inner, prefix, after,
+                               visit, ctx, err);
+}
+
+/* Commits, until one names a map. */
+static void
+write_until_mapped(struct model *model)
+{
+    struct ramet_head head;
+
+    do {
+        model_write(model, 1, 1);
+        assert_int_equal(
+            ramet_history_make_map(model->history, model->lsn, NULL), RAMET_OK);
+        assert_int_equal(ramet_history_newest(model->history, &head, NULL),
+                         RAMET_OK);
+        assert_true(head.lsn < 1000);
+    } while (head.commits_since_map == head.lsn);
+}
+
+/* The beginning and the end of its map, as who writes and who verifies reads them. */
+static enum ramet_rc
+read_map_ends(struct ramet_history *history, struct model *model,
+              struct ramet_err *err)
+{
+    struct ramet_commit_object commit;
+    struct ramet_map_trailer trailer;
+    char key[RAMET_KEY_MAX];
+    uint64_t size;
+    enum ramet_rc rc = ramet_history_commit(history, model->lsn, &commit, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    assert_true(commit.map.lsn > 0);
+    ramet_map_key(&model->volume, commit.map.lsn, &commit.map.id, key);
+    rc = ramet_objstore_size(history->store, key, &size, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_read_trailer(history, commit.map.lsn, &commit.map.id,
+                                        size, &trailer, err);
+    ramet_commit_done(&commit);
+    return rc;
+}
+
+/* Whichever place it is: the end of a map, say, that begins right. */
+static void
+reading__of_a_place_that_is_kept_wrong_names_it(void **state)
+{
+    static const struct ramet_objstore_ops ops = {.read = keeper_read,
+                                                  .size = keeper_size,
+                                                  .list = keeper_list,
+                                                  .doubt = keeper_doubt,
+                                                  .refresh = keeper_refresh};
+    struct keeper k = {
+        .base = {.ops = &ops,
+                 .traits = RAMET_STORE_IS_KEPT | RAMET_STORE_LISTS_CHEAPLY,
+                 .name = "kept"}};
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    write_until_mapped(&f.model);
+    k.inner = f.inner;
+    for (k.turn = 0; k.reads >= k.turn; k.turn++) {
+        struct ramet_history *history;
+        struct ramet_err err = {.text = ""};
+
+        k.reads = 0;
+        k.is_wrong = false;
+        k.doubted[0] = '\0';
+        assert_int_equal(
+            ramet_history_open(&k.base, &f.model.volume, NULL, &history, NULL),
+            RAMET_OK);
+        if (read_history(history, &f.model, &err) != RAMET_OK ||
+            read_map_ends(history, &f.model, &err) != RAMET_OK)
+            fail_msg("read %u, of %s at %u: %s", k.turn, k.key, (unsigned)k.at,
+                     err.text);
+        ramet_history_close(history);
+        assert_true(k.turn < 2000);
+    }
+    assert_true(k.turn > 10);
+    fixture_close(&f);
+}
+
 static void
 reading__fails_or_is_right_whatever_request_fails(void **state)
 {
@@ -661,6 +813,7 @@ main(void)
         cmocka_unit_test(commit__can_be_retried_after_any_failed_request),
         cmocka_unit_test(reading__fails_or_is_right_whatever_request_fails),
         cmocka_unit_test(reading__of_what_somebody_kept_wrong_is_right),
+        cmocka_unit_test(reading__of_a_place_that_is_kept_wrong_names_it),
         cmocka_unit_test(
             verify__finds_each_flipped_bit_and_each_missing_object),
     };

@@ -58,7 +58,8 @@ struct asking {
     bool has_place;
 };
 
-/* Its process is gone, and its place is another's. */
+/* Its process is gone, what it kept of pages is, and its place is another's: the client
+ * may take the answer for long yet. */
 static void
 end_question(struct asking *asking)
 {
@@ -69,6 +70,8 @@ end_question(struct asking *asking)
         ramet_question_end(asking->question, &asking->stop);
         asking->question = NULL;
         ahead = ramet_question_pages_counts(asking->source);
+        ramet_question_pages_close(asking->source);
+        asking->source = NULL;
         atomic_fetch_add(&metrics->prefetched_pages, ahead.asked);
         atomic_fetch_add(&metrics->prefetch_used, ahead.used);
         atomic_fetch_add(&metrics->prefetch_vain, ahead.vain);

@@ -127,6 +127,12 @@ ramet_ask_process_end(struct ramet_ask_process *process)
 }
 
 static bool
+is_over(const struct ramet_ask_process *process)
+{
+    return ramet_ask_process_now_ms() >= process->until_ms;
+}
+
+static bool
 wait_for(struct ramet_ask_process *process, short events)
 {
     struct pollfd poller = {.fd = process->fd, .events = events};
@@ -145,7 +151,8 @@ ramet_ask_process_receive(struct ramet_ask_process *process, void *out,
     uint8_t *at = out;
 
     assert(out != NULL || len == 0);
-    while (len > 0) {
+    /* One that always has something more to say is not waited for. */
+    while (len > 0 && !is_over(process)) {
         const ssize_t got = recv(process->fd, at, len, MSG_DONTWAIT);
 
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -158,7 +165,7 @@ ramet_ask_process_receive(struct ramet_ask_process *process, void *out,
         at += got;
         len -= (size_t)got;
     }
-    return true;
+    return len == 0;
 }
 
 bool
@@ -168,7 +175,7 @@ ramet_ask_process_send(struct ramet_ask_process *process, const void *data,
     const uint8_t *at = data;
 
     assert(data != NULL || len == 0);
-    while (len > 0) {
+    while (len > 0 && !is_over(process)) {
         const ssize_t put =
             send(process->fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -182,5 +189,5 @@ ramet_ask_process_send(struct ramet_ask_process *process, const void *data,
         at += put;
         len -= (size_t)put;
     }
-    return true;
+    return len == 0;
 }

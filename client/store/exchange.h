@@ -127,6 +127,12 @@ ramet_session_end_doubt(struct ramet_session *session,
 RAMET_NODISCARD enum ramet_rc
 ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err);
 void ramet_session_unlock_push(struct ramet_session *session);
+/* The write lock for a moment, for what lies beside the log and is of who writes;
+ * RAMET_EBUSY: somebody writes. The session is not reserved, and does nothing
+ * else meanwhile. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_lock_write(struct ramet_session *session, struct ramet_err *err);
+void ramet_session_unlock_write(struct ramet_session *session);
 
 /*
  * What follows is decided without the write lock, and written down under it.

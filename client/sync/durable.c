@@ -44,15 +44,15 @@ ramet_durable_is_ready(struct ramet_replica_sync *replica_sync,
                        struct ramet_replica_state *state, bool *out_ready,
                        struct ramet_err *err)
 {
-    uint64_t lsn = 0;
+    struct ramet_kept kept;
     enum ramet_rc rc;
 
     assert(session != NULL);
     rc = ramet_session_state(session, state, err);
     if (rc == RAMET_OK)
-        rc = ramet_kept_lsn(replica_sync, &lsn, err);
+        rc = ramet_kept_look(replica_sync, &kept, err);
     if (rc == RAMET_OK)
-        *out_ready = lsn <= state->newest.lsn &&
+        *out_ready = kept.lsn <= state->newest.lsn &&
                      !ramet_id_is_nil(&state->volume.id) &&
                      ramet_id_is_nil(&state->intent.id) &&
                      state->commits_in_flight == 0 &&
@@ -282,7 +282,7 @@ send_object(struct sending *sending, struct ramet_durable *durable,
         return rc;
     }
     if (rc == RAMET_ECONFLICT) {
-        ramet_kept_forget(sending->replica_sync);
+        ramet_kept_take_back(sending->replica_sync);
         ramet_replica_sync_note_remote(sending->replica_sync, winner.lsn,
                                        winner.time_ms);
         return RAMET_FAIL(err, RAMET_ECONFLICT,

@@ -103,8 +103,9 @@ ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
 /*
  * What is kept may be what somebody is committing now, under the write lock, or
  * has committed since the last look. Once nobody writes, its end is in the log, also
- * where the writer died between the word that confirms it and its publication; and no
- * other can begin, which would need the push lock to end this one first.
+ * where the writer died between the word that confirms it and its publication. Another
+ * can begin only once a pull has brought the replica to the LSN of this one: until then
+ * he would need the push lock, to end it first.
  */
 static enum ramet_rc
 await_writer(struct ramet_sync *sync, struct ramet_err *err)
@@ -112,7 +113,7 @@ await_writer(struct ramet_sync *sync, struct ramet_err *err)
     uint64_t spent_ms = 0;
     enum ramet_rc rc;
 
-    assert(sync->has_push_lock); /* so that no other can begin */
+    assert(sync->has_push_lock);
     do
         rc = ramet_session_write_locked(sync->session)
                  ? RAMET_EBUSY
@@ -129,8 +130,10 @@ await_writer(struct ramet_sync *sync, struct ramet_err *err)
 /* The slot of what was kept and rolled back: it may be on its way. In a remote that
  * went back behind its base it can't land. */
 static enum ramet_rc
-fence_kept(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
+fence_kept(struct ramet_sync *sync, const struct ramet_kept *kept,
+           struct ramet_err *err)
 {
+    const uint64_t lsn = kept->lsn;
     struct ramet_head newest;
     enum ramet_rc rc = ramet_sync_newest(sync, &newest, err);
 
@@ -140,7 +143,7 @@ fence_kept(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
     if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
         rc = ramet_fence_pass(sync, lsn, err);
     if (rc == RAMET_OK)
-        ramet_kept_forget(sync->replica_sync);
+        ramet_kept_forget(sync->replica_sync, sync->session, kept);
     return rc;
 }
 
@@ -154,7 +157,7 @@ is_undecided(const struct ramet_sync *sync)
 enum ramet_rc
 ramet_durable_resolve(struct ramet_sync *sync, struct ramet_err *err)
 {
-    uint64_t lsn = 0;
+    struct ramet_kept kept;
     enum ramet_rc rc = RAMET_OK;
 
     assert(sync->has_push_lock && sync->history != NULL);
@@ -162,13 +165,14 @@ ramet_durable_resolve(struct ramet_sync *sync, struct ramet_err *err)
     if (!ramet_id_is_nil(&sync->doubt.id))
         rc = resolve_doubt(sync, err);
     if (rc == RAMET_OK)
-        rc = ramet_kept_lsn(sync->replica_sync, &lsn, err);
-    if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
+        rc = ramet_kept_look(sync->replica_sync, &kept, err);
+    if (rc != RAMET_OK || kept.lsn <= sync->state->newest.lsn)
         return rc;
     rc = await_writer(sync, err);
-    if (rc != RAMET_OK || lsn <= sync->state->newest.lsn || is_undecided(sync))
+    if (rc != RAMET_OK || kept.lsn <= sync->state->newest.lsn ||
+        is_undecided(sync))
         return rc;
-    return fence_kept(sync, lsn, err);
+    return fence_kept(sync, &kept, err);
 }
 
 enum ramet_rc
@@ -178,15 +182,15 @@ ramet_durable_is_resolved(const struct ramet_replica_sync *replica_sync,
                           bool *out_resolved, struct ramet_err *err)
 {
     struct ramet_cid doubt;
-    uint64_t lsn = 0;
+    struct ramet_kept kept;
     enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
 
     if (rc == RAMET_OK)
-        rc = ramet_kept_lsn(replica_sync, &lsn, err);
+        rc = ramet_kept_look(replica_sync, &kept, err);
     if (rc == RAMET_OK)
-        *out_resolved =
-            ramet_id_is_nil(&doubt.id) &&
-            (lsn <= state->newest.lsn || !ramet_id_is_nil(&state->intent.id) ||
-             ramet_session_write_locked(session));
+        *out_resolved = ramet_id_is_nil(&doubt.id) &&
+                        (kept.lsn <= state->newest.lsn ||
+                         !ramet_id_is_nil(&state->intent.id) ||
+                         ramet_session_write_locked(session));
     return rc;
 }

@@ -19,6 +19,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/keep.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -76,24 +77,51 @@ done:
 }
 
 void
-ramet_kept_forget(const struct ramet_replica_sync *replica_sync)
+ramet_kept_take_back(const struct ramet_replica_sync *replica_sync)
 {
     ramet_keep_forget(replica_sync->replica, NAME);
 }
 
-/* The LSN of the kept commit, 0 if there is none. */
 enum ramet_rc
-ramet_kept_lsn(const struct ramet_replica_sync *replica_sync, uint64_t *out_lsn,
-               struct ramet_err *err)
+ramet_kept_look(const struct ramet_replica_sync *replica_sync,
+                struct ramet_kept *out, struct ramet_err *err)
 {
-    uint8_t head[16];
+    uint8_t head[SEALED_SIZE];
     size_t got = 0;
     const enum ramet_rc rc = ramet_keep_peek(replica_sync->replica, NAME, head,
                                              sizeof(head), &got, err);
 
-    *out_lsn =
-        rc == RAMET_OK && got == sizeof(head) ? ramet_get_le64(head + 8) : 0;
+    *out = (struct ramet_kept){.lsn = 0};
+    if (rc == RAMET_OK && got == sizeof(head)) {
+        out->lsn = ramet_get_le64(head + 8);
+        memcpy(out->id.id.bytes, head + 16, RAMET_ID_SIZE);
+    }
     return rc;
+}
+
+static bool
+is_kept(const struct ramet_replica_sync *replica_sync,
+        const struct ramet_kept *kept)
+{
+    struct ramet_kept now;
+
+    assert(kept->lsn >= 1);
+    return ramet_kept_look(replica_sync, &now, NULL) == RAMET_OK &&
+           now.lsn == kept->lsn &&
+           ramet_id_compare(&now.id.id, &kept->id.id) == 0;
+}
+
+void
+ramet_kept_forget(const struct ramet_replica_sync *replica_sync,
+                  struct ramet_session *session, const struct ramet_kept *kept)
+{
+    /* Another one's writer has the lock while it is sent: he is not waited for. */
+    if (!is_kept(replica_sync, kept) ||
+        ramet_session_lock_write(session, NULL) != RAMET_OK)
+        return;
+    if (is_kept(replica_sync, kept)) /* invariant (1) */
+        ramet_keep_forget(replica_sync->replica, NAME);
+    ramet_session_unlock_write(session);
 }
 
 /* The whole of it, checked; *out_file the caller's. RAMET_ENOTFOUND. */

@@ -281,3 +281,21 @@ ramet_session_unlock_push(struct ramet_session *session)
         return;
     ramet_unlock(session, RAMET_LOCK_PUSH);
 }
+
+enum ramet_rc
+ramet_session_lock_write(struct ramet_session *session, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    assert(!session->is_reserved);
+    if (rc != RAMET_OK)
+        return rc;
+    return ramet_write_lock_internally(session, 0, err);
+}
+
+void
+ramet_session_unlock_write(struct ramet_session *session)
+{
+    assert(!session->is_reserved);
+    ramet_write_unlock(session);
+}

@@ -17,7 +17,7 @@
 
 enum { SIZE = 9000 };
 
-/* What the committer does before the other's n-th opening of a file. */
+/* What the committer does before the other's n-th opening of a file, or request. */
 struct meanwhile {
     struct ramet_os os; /* the system's, but that it counts openings */
     int committer;      /* a socket to its process */
@@ -55,16 +55,17 @@ is_never_over(void *ctx)
 static const struct ramet_waiter impatient = {wait_no_longer, is_never_over,
                                               NULL};
 
-/* It pushes what pends, and has a commit of its own in the remote, that it has
- * not published yet. False: the other has the push lock. */
+/* It pushes what pends, or pulls, where nothing does; and has a commit of its own in
+ * the remote, that it has not published yet. False: the other has the push lock. */
 static bool
-prepare_commit(struct ramet_file *file, uint8_t byte)
+prepare_commit(struct ramet_file *file, bool pulls, uint8_t byte)
 {
     struct ramet_err err;
     enum ramet_rc rc;
 
     ramet_file_set_waiter(file, &impatient);
-    rc = ramet_file_push(file, NULL, &err);
+    rc = pulls ? ramet_file_pull(file, NULL, &err)
+               : ramet_file_push(file, NULL, &err);
     ramet_file_set_waiter(file, NULL);
     if (rc == RAMET_EBUSY)
         return false;
@@ -92,7 +93,7 @@ publish_commit(struct ramet_file *file, struct ramet_session *pusher)
 
 /* Told a byte: a commit of it is prepared; told again, it is published. */
 static void
-commit_as_told(struct world *world, int socket)
+commit_as_told(struct world *world, bool pulls, int socket)
 {
     struct ramet_file_options options;
     struct ramet_session *pusher = NULL;
@@ -111,7 +112,7 @@ commit_as_told(struct world *world, int socket)
             &err);
     require(ramet_session_clone(ramet_file_session(file), &pusher, &err), &err);
     while (read(socket, &byte, 1) == 1) {
-        uint8_t answer = prepare_commit(file, byte);
+        uint8_t answer = prepare_commit(file, pulls, byte);
 
         if (write(socket, &answer, 1) != 1)
             _exit(1);
@@ -178,7 +179,7 @@ act_beside_commit(struct world *world, struct meanwhile *m,
 }
 
 static struct ramet_file *
-open_other(struct world *world, struct meanwhile *m)
+open_other(struct world *world, struct meanwhile *m, enum ramet_sync_mode sync)
 {
     struct ramet_file_options options;
     struct ramet_file *other = NULL;
@@ -188,12 +189,13 @@ open_other(struct world *world, struct meanwhile *m)
     m->os.open = counted_open;
     world_options(world, 0, &options);
     options.os = &m->os;
+    options.sync = sync;
     OK(ramet_file_open(world_path(world, "a"), &options, &other, e));
     return other;
 }
 
 static void
-start_committer(struct world *world, struct meanwhile *m)
+start_committer(struct world *world, struct meanwhile *m, bool pulls)
 {
     int sockets[2];
 
@@ -201,7 +203,7 @@ start_committer(struct world *world, struct meanwhile *m)
     m->child = child_fork();
     if (m->child == 0) {
         close(sockets[0]);
-        commit_as_told(world, sockets[1]);
+        commit_as_told(world, pulls, sockets[1]);
     }
     close(sockets[1]);
     m->committer = sockets[0];
@@ -212,7 +214,7 @@ push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
 {
     struct world *const world = *state;
     struct meanwhile m = {.openings_left = -1};
-    struct ramet_file *const other = open_other(world, &m);
+    struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_MANUAL);
     uint8_t bytes[SIZE];
     long nth = 0;
 
@@ -220,7 +222,7 @@ push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
     bytes[700] = 0;
     world_write(other, 0, bytes, SIZE);
     OK(ramet_file_push(other, NULL, e));
-    start_committer(world, &m);
+    start_committer(world, &m, false);
     do {
         bytes[500]++;
         m.openings_left = nth++;
@@ -259,7 +261,7 @@ push__beside_a_committer_that_dies__takes_its_commit_for_its_own(void **state)
     struct world *const world = *state;
     struct meanwhile m = {.openings_left = -1};
     const struct ramet_waiter mourner = {wait_for_a_death, is_never_over, &m};
-    struct ramet_file *const other = open_other(world, &m);
+    struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_MANUAL);
     struct ramet_sync_result result;
     uint8_t bytes[SIZE];
     unsigned deaths = 0;
@@ -272,7 +274,7 @@ push__beside_a_committer_that_dies__takes_its_commit_for_its_own(void **state)
     do {
         enum ramet_rc rc;
 
-        start_committer(world, &m);
+        start_committer(world, &m, false);
         bytes[500]++;
         world_write(other, 500, bytes + 500, 1);
         m.is_prepared = false;
@@ -294,6 +296,89 @@ push__beside_a_committer_that_dies__takes_its_commit_for_its_own(void **state)
     ramet_file_close(other);
 }
 
+/* ---- one that was kept before it --------------------------------------------------- */
+
+/* A commit without an answer, which never arrives, since machine 1 takes its slot: it
+ * is rolled back, and its bytes are kept. */
+static void
+leave_kept(struct world *world, struct ramet_file *other,
+           struct ramet_file *stranger, uint8_t *bytes)
+{
+    struct ramet_err err;
+
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(world_try_write(other, 900, "never", 5, &err),
+                     RAMET_EUNKNOWN);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+    OK(ramet_file_pull(stranger, NULL, e));
+    bytes[500]++;
+    world_write(stranger, 500, bytes + 500, 1);
+    OK(ramet_file_push(stranger, NULL, e));
+}
+
+static void
+prepare_next(void *ctx)
+{
+    struct meanwhile *const m = ctx;
+
+    m->is_prepared = tell(m, (uint8_t)(m->byte + 1));
+    assert_true(m->is_prepared);
+}
+
+/* False: the push asked the remote less than `nth` times. */
+static bool
+resolve_beside_next(struct world *world, struct meanwhile *m,
+                    struct ramet_file *other, unsigned nth, uint8_t *bytes)
+{
+    struct ramet_sync_result result;
+    enum ramet_rc rc;
+
+    m->is_prepared = false;
+    ramet_faultstore_meanwhile(world->faults[0], nth, prepare_next, m);
+    ramet_file_set_waiter(other, &impatient);
+    rc = ramet_file_push(other, NULL, NULL);
+    ramet_file_set_waiter(other, NULL);
+    ramet_faultstore_meanwhile(world->faults[0], 0, NULL, NULL);
+    assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
+    if (!m->is_prepared)
+        return false;
+    assert_true(tell(m, 0)); /* publish it */
+    bytes[700] = ++m->byte;
+    OK(ramet_file_push(other, &result, e));
+    assert_int_equal(world_status(other).local_commits, 0);
+    assert_int_equal(world_status(other).state, RAMET_STATE_CLEAN);
+    world_expect(other, bytes, SIZE);
+    world_expect_remote(world, result.durable_lsn, bytes, SIZE);
+    return true;
+}
+
+/* The committer's pull goes past what is being resolved, and what it commits then is
+ * kept in the same place. */
+static void
+push__resolving_what_was_kept__leaves_what_is_kept_after_it(void **state)
+{
+    struct world *const world = *state;
+    struct meanwhile m = {.openings_left = -1};
+    struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_COMMIT);
+    struct ramet_file *stranger;
+    uint8_t bytes[SIZE];
+    unsigned nth = 0;
+
+    world_fill(bytes, SIZE, 5);
+    bytes[700] = 0;
+    world_write(other, 0, bytes, SIZE);
+    stranger = world_clone(world, 1, "b", true);
+    start_committer(world, &m, true);
+    do
+        leave_kept(world, other, stranger, bytes);
+    while (resolve_beside_next(world, &m, other, nth++, bytes));
+    assert_true(nth > 1);
+    close(m.committer);
+    child_await(m.child);
+    ramet_file_close(stranger);
+    ramet_file_close(other);
+}
+
 int
 main(void)
 {
@@ -302,6 +387,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(push__beside_a_commit_that_is_being_sent__leaves_it_alone),
         T(push__beside_a_committer_that_dies__takes_its_commit_for_its_own),
+        T(push__resolving_what_was_kept__leaves_what_is_kept_after_it),
     };
 #undef T
 

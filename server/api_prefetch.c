@@ -271,12 +271,32 @@ reply_early(struct call *call, struct ramet_open_volume *vol,
     ramet_api_reply_pages(call, answer, &first);
 }
 
+static unsigned
+questions_max(const struct ramet_server *server)
+{
+    const uint64_t half = server->options.workers / 2;
+
+    return half >= QUESTIONS_MAX ? QUESTIONS_MAX
+           : half > 0            ? (unsigned)half
+                                 : 1;
+}
+
+/* Who takes an answer slowly that is made as he takes it has a place meanwhile, and so
+ * for as long as he likes: half of the places are for statements that run to their end
+ * at once. */
+static bool
+may_wait_for_client(const struct ramet_server *server)
+{
+    return atomic_load(&server->questions) <= (questions_max(server) + 1) / 2;
+}
+
 /* Until there is something to answer. Takes over `asking`. */
 static void
 run(struct call *call, const json_t *json, const struct ramet_asked *asked,
     struct asking *asking)
 {
-    const bool is_early = json_is_true(json_object_get(json, "early"));
+    const bool is_early = json_is_true(json_object_get(json, "early")) &&
+                          may_wait_for_client(call->server);
     struct ramet_open_volume *const vol = ramet_api_open_volume(call);
     struct ramet_pageset pages;
     struct ramet_err err;
@@ -307,16 +327,6 @@ run(struct call *call, const json_t *json, const struct ramet_asked *asked,
             ramet_api_failed(call, &call->volume, rc, &err);
     }
     ramet_pageset_done(&pages);
-}
-
-static unsigned
-questions_max(const struct ramet_server *server)
-{
-    const uint64_t half = server->options.workers / 2;
-
-    return half >= QUESTIONS_MAX ? QUESTIONS_MAX
-           : half > 0            ? (unsigned)half
-                                 : 1;
 }
 
 /* With a place; NULL: there is none, or no memory. */

@@ -266,6 +266,20 @@ def test_who_takes_the_answer_slowly_gets_all_of_it():
     volume.end()
 
 
+def test_who_takes_answers_slowly_leaves_places_to_others():
+    volume = Volume("""
+        CREATE TABLE noise(id INTEGER PRIMARY KEY, b);
+        INSERT INTO noise WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1
+            FROM n WHERE i < 1900) SELECT i, randomblob(3900) FROM n;
+    """, workers=8)
+    slow = [Early(volume, "SELECT sum(length(b)) FROM noise") for _ in range(6)]
+    assert [answer.status for answer in slow] == [200] * 6
+    assert volume.ask("SELECT count(*) FROM noise WHERE id < 10")[0] == 200
+    for answer in slow:
+        assert "profile" in answer.rest()[0]
+    volume.end()
+
+
 def test_questions_are_off_unless_they_are_on():
     volume = Volume(prefetch_queries="off")
     status, _, _ = volume.post({"sql": "SELECT 1"})

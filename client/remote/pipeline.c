@@ -143,13 +143,15 @@ ramet_pipeline_expect(struct ramet_pipeline *pipeline,
 bool
 ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
                            const struct ramet_head *head,
-                           const struct ramet_pageset *pages)
+                           const struct ramet_pageset *pages,
+                           uint64_t named_before)
 {
     const struct ramet_point at = ramet_head_point(head);
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list = {.head = *head, .pgnos = pgnos};
-    size_t room = ramet_keepers_room(pipeline, head->page_size);
-    const size_t all = room;
+    const size_t most = ramet_keepers_room(pipeline, head->page_size);
+    const size_t all = named_before < most ? most - (size_t)named_before : 0;
+    size_t room = all;
 
     for (uint32_t p = ramet_pageset_next(pages, 0); p != 0 && room > 0;
          p = ramet_pageset_next(pages, p)) {

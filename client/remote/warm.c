@@ -251,7 +251,7 @@ bring(struct ramet_warm *warm, struct ramet_pipeline *pipeline,
         ramet_pageset_truncate(&pages, head->page_count);
     ramet_mutex_unlock(&warm->mutex);
     if (pages.run_count > 0)
-        brings = ramet_pipeline_bring_ahead(pipeline, head, &pages);
+        brings = ramet_pipeline_bring_ahead(pipeline, head, &pages, 0);
     ramet_pageset_done(&pages);
     ramet_mutex_lock(&warm->mutex);
     warm->brought = warm->brought || brings;
@@ -351,8 +351,9 @@ bring_asked(void *ctx, struct ramet_pageset *pages, struct ramet_err *err)
 
     (void)err;
     ramet_pageset_truncate(pages, asked->head->page_count);
+    (void)ramet_pipeline_bring_ahead(asked->pipeline, asked->head, pages,
+                                     asked->pages);
     asked->pages += ramet_pageset_count(pages);
-    (void)ramet_pipeline_bring_ahead(asked->pipeline, asked->head, pages);
     return RAMET_OK;
 }
 

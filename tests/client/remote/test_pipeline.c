@@ -204,7 +204,7 @@ reader__does_not_wait_behind_what_was_named(void **state)
     assert_int_equal(
         ramet_pageset_add_run(&named, (struct ramet_run){1, NAMED_PAGES}),
         RAMET_OK);
-    assert_true(ramet_pipeline_bring_ahead(f.pipeline, &f.head, &named));
+    assert_true(ramet_pipeline_bring_ahead(f.pipeline, &f.head, &named, 0));
     ramet_pageset_done(&named);
     assert_int_equal(held(&f, RAMET_AHEAD_BATCHES_ALL),
                      RAMET_AHEAD_BATCHES_ALL);
@@ -217,6 +217,30 @@ reader__does_not_wait_behind_what_was_named(void **state)
             RAMET_OK);
         assert_false(here);
         assert_int_equal(held(&f, 0), RAMET_AHEAD_BATCHES_ALL);
+    }
+    fixture_close(&f);
+}
+
+/* Also where they are named some at a time: more would push out what was read. */
+static void
+pages_that_are_named__are_no_more_than_there_is_room_for(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    f.keeper.ahead_max = (size_t)20 * PAGE_SIZE; /* nothing runs yet */
+    for (uint32_t named = 0; named < 32; named += 8) {
+        struct ramet_pageset some;
+
+        ramet_pageset_init(&some);
+        assert_int_equal(ramet_pageset_add_run(
+                             &some, (struct ramet_run){named + 1, named + 8}),
+                         RAMET_OK);
+        assert_int_equal(
+            ramet_pipeline_bring_ahead(f.pipeline, &f.head, &some, named),
+            named < 20);
+        ramet_pageset_done(&some);
     }
     fixture_close(&f);
 }
@@ -268,6 +292,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            pages_that_are_named__are_no_more_than_there_is_room_for),
         cmocka_unit_test(reader__does_not_wait_behind_what_was_named),
         cmocka_unit_test(
             reader__of_what_was_named_has_it_with_the_rest_in_one_request),

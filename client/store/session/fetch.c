@@ -41,9 +41,9 @@ struct ramet_page_request {
     bool got_it;
 };
 
-enum ramet_rc
-ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
-                    const uint8_t *page, struct ramet_err *err)
+static enum ramet_rc
+deliver(struct ramet_page_request *sink, uint32_t pgno, const uint8_t *page,
+        struct ramet_err *err)
 {
     struct ramet_session *const session = sink->session;
     struct ramet_entry entry = sink->entry;
@@ -82,8 +82,19 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
 }
 
 enum ramet_rc
-ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
-                       bool *out_here, struct ramet_err *err)
+ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
+                    const uint8_t *page, struct ramet_err *err)
+{
+    const bool entered = ramet_epoch_enter(sink->session);
+    const enum ramet_rc rc = deliver(sink, pgno, page, err);
+
+    ramet_epoch_leave(sink->session, entered);
+    return rc;
+}
+
+static enum ramet_rc
+look_again(struct ramet_page_request *sink, uint8_t *out_page, bool *out_here,
+           struct ramet_err *err)
 {
     struct ramet_page_version version;
     enum ramet_rc rc;
@@ -105,6 +116,17 @@ ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
     return RAMET_OK;
 }
 
+enum ramet_rc
+ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
+                       bool *out_here, struct ramet_err *err)
+{
+    const bool entered = ramet_epoch_enter(sink->session);
+    const enum ramet_rc rc = look_again(sink, out_page, out_here, err);
+
+    ramet_epoch_leave(sink->session, entered);
+    return rc;
+}
+
 /* What a page at the pinned LSN is asked for with. */
 static struct ramet_page_request
 make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
@@ -118,6 +140,24 @@ make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
                                        .page_size = s->page_size,
                                        .pgno = pgno,
                                        .out = out};
+}
+
+/* Who waits for the remote uses nothing that it looked up: what is retired meanwhile,
+ * and that may be hundreds of files, is closed. A writer's epoch stays as it is. */
+static enum ramet_rc
+call_fetcher(ramet_fetcher *fetcher, void *ctx, struct ramet_page_request *sink,
+             struct ramet_err *err)
+{
+    struct ramet_session *const session = sink->session;
+    const bool is_writer = session->is_reserved;
+    enum ramet_rc rc;
+
+    assert(session->is_pinned);
+    ramet_epoch_leave(session, !is_writer);
+    rc = fetcher(ctx, &sink->at, sink->pgno, sink, err);
+    if (!is_writer)
+        ramet_epoch_enter(session);
+    return rc;
 }
 
 static enum ramet_rc
@@ -139,7 +179,7 @@ ask_fetcher(struct ramet_page_request *sink, struct ramet_err *err)
                           "%s: page %u is not here, and there is no remote to "
                           "ask",
                           replica->path, pgno);
-    rc = fetcher(ctx, &sink->at, pgno, sink, err);
+    rc = call_fetcher(fetcher, ctx, sink, err);
     if (rc == RAMET_OK && !sink->got_it)
         rc = RAMET_FAIL(err, RAMET_EUNREACHABLE,
                         "%s: the remote did not give page %u", replica->path,

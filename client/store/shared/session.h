@@ -141,7 +141,8 @@ bool ramet_epoch_enter(struct ramet_session *session);
 void ramet_epoch_leave(struct ramet_session *session, bool entered);
 /* A pin is an epoch for as long as it lasts. Where nothing that was looked up is in
  * use, as between two pages, it becomes the present one: who stays, and reads, keeps
- * no descriptor open that is retired meanwhile. A writer's stays as it is. */
+ * no descriptor open that is retired meanwhile. A writer's stays as it is. While the
+ * remote is waited for a pin is none (fetch.c). */
 void ramet_epoch_renew(struct ramet_session *session);
 uint8_t *
 ramet_session_scratch(struct ramet_session *session, struct ramet_err *err);

@@ -673,6 +673,58 @@ reader__that_stays_and_reads__keeps_no_retired_file_open(void **state)
     image_unref(image);
 }
 
+/* A remote that answers late: others write, and checkpoints pass, meanwhile. */
+struct late_remote {
+    struct remote *remote;
+    struct ramet_session *writer;
+    struct image *image;
+    uint64_t rng;
+    unsigned before, after; /* descriptors */
+};
+
+static enum ramet_rc
+fetch_late(void *ctx, const struct ramet_point *at, uint32_t pgno,
+           struct ramet_page_request *sink, struct ramet_err *err)
+{
+    struct late_remote *const late = ctx;
+
+    long_commit_log_files(late->writer, late->image, &late->rng, 1);
+    late->before = count_descriptors();
+    for (unsigned i = 0; i < 12; i++)
+        long_commit_log_files(late->writer, late->image, &late->rng, 1);
+    late->after = count_descriptors();
+    return remote_fetch(late->remote, at, pgno, sink, err);
+}
+
+static void
+reader__that_waits_for_the_remote__keeps_no_retired_file_open(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct image *const image = place_image(13, 4 * PLACE_PAGE);
+    struct late_remote late = {.remote = &p->remote, .image = image, .rng = 13};
+    struct ramet_remote_point point;
+    struct long_reader reader;
+
+    remote_add(&p->remote, image_copy(image));
+    point = remote_point(&p->remote, 1);
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    late.writer = place_open(p, 0);
+    reader = long_pin_newest(p, image);
+    ramet_replica_set_fetcher(ramet_session_replica(late.writer), fetch_late,
+                              &late);
+    read_page_of(&reader, 3);
+    assert_true(late.after < late.before + 3 * LOG_FILES);
+    ramet_replica_set_fetcher(ramet_session_replica(late.writer), remote_fetch,
+                              &p->remote);
+    store_expect(reader.session, reader.seen, __LINE__);
+    place_expect(late.writer, image, __LINE__);
+    long_end_reader(&reader);
+    ramet_session_close(late.writer);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -690,6 +742,8 @@ main(void)
         PLACE_TEST(retained_versions__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
         PLACE_TEST(reader__that_stays_and_reads__keeps_no_retired_file_open),
+        PLACE_TEST(
+            reader__that_waits_for_the_remote__keeps_no_retired_file_open),
         PLACE_TEST(retained_versions__bits_flip__error_or_right_data),
         PLACE_TEST(rotten_page__that_is_retained__is_an_error),
     };

@@ -346,12 +346,28 @@ sim_look_begin(const struct sim_place *place)
     };
 }
 
+/* Who reads on sees it still; it may be gone when all have closed the replica. Not what
+ * was synced after that: then the log was whole. */
+static bool
+was_let_go(const struct sim_place *place, uint32_t version)
+{
+    if (!place->has_let_go)
+        return false;
+    for (; version != 0 && version != place->synced;
+         version = model.versions[version].parent)
+        if (model.versions[version].may_be_lost &&
+            model.versions[version].place == place)
+            return true;
+    return false;
+}
+
 static void
 raise_floor(struct sim_place *place, const struct sim_look *look,
             uint32_t version)
 {
     if (place->upheavals == look->upheavals && place->under_way == 0 &&
-        !place->has_rotten_log && sim_comes_from(version, place->floor)) {
+        !place->has_rotten_log && !was_let_go(place, version) &&
+        sim_comes_from(version, place->floor)) {
         if (version != place->floor)
             sim_trace("%s is seen at version %u", place->name, version);
         place->floor = version;
@@ -381,7 +397,8 @@ sim_acknowledged(struct sim_place *place, const struct sim_look *look,
     if (place->upheavals != look->upheavals || place->under_way > 0 ||
         place->has_rotten_log)
         return;
-    if (sim_comes_from(version, place->floor))
+    if ((synced || !was_let_go(place, version)) &&
+        sim_comes_from(version, place->floor))
         place->floor = version;
     if (place->has_other && sim_comes_from(version, place->both)) {
         place->both = version;

@@ -12,6 +12,7 @@ from common import fails, one, open_db
 
 ROWS = 3000  # of a page each
 PATIENCE_S = 180
+PIECE = 256  # pages; the rest asks for so many at a time, which may be on their way
 HERE = os.path.abspath(__file__)
 
 
@@ -79,7 +80,7 @@ def test_what_another_process_brought_is_here():
     read_rows(again, 2000, 1000)
     fetched = wait_until_whole(again)
     pages, _, _ = status(again)
-    assert fetched <= (pages - here) * 1.1, (fetched, pages, here)
+    assert fetched <= (pages - here) * 1.1 + PIECE, (fetched, pages, here)
     again.close()
 
 
@@ -111,7 +112,7 @@ def test_who_ends_meanwhile_goes_on_from_there():
     read_rows(again, 1, ROWS)
     fetched = wait_until_whole(again)
     pages, _, _ = status(again)
-    assert fetched <= (pages - here) * 1.1, (fetched, pages, here)
+    assert fetched <= (pages - here) * 1.1 + PIECE, (fetched, pages, here)
     again.close()
 
 

@@ -44,13 +44,14 @@ struct sim_place {
     uint32_t attested; /* a later record says that it was synced: (7) */
     bool is_rotten, has_rotten_log; /* (7) */
     bool has_let_go;
-    bool has_other;     /* (8) */
-    bool has_parted;    /* the other one may tell of what a reset gave up */
-    uint32_t both;      /* the last that was acknowledged there */
-    uint32_t synced;    /* is here whatever happens */
-    uint32_t pushed;    /* that a push from here was told to be durable */
-    uint64_t upheavals; /* begun and ended */
-    unsigned under_way; /* of them, and whose they are */
+    bool has_failed_sync; /* since the last that was acknowledged as synced */
+    bool has_other;       /* (8) */
+    bool has_parted;      /* the other one may tell of what a reset gave up */
+    uint32_t both;        /* the last that was acknowledged there */
+    uint32_t synced;      /* is here whatever happens */
+    uint32_t pushed;      /* that a push from here was told to be durable */
+    uint64_t upheavals;   /* begun and ended */
+    unsigned under_way;   /* of them, and whose they are */
     const struct sim_process *whose[UPHEAVALS_MAX];
 };
 
@@ -404,10 +405,13 @@ sim_acknowledged(struct sim_place *place, const struct sim_look *look,
         place->both = version;
         place->has_parted = false;
     }
-    if (version != place->synced && sim_comes_from(version, place->synced))
+    if (version != place->synced && sim_comes_from(version, place->synced) &&
+        !place->has_failed_sync)
         place->attested = place->synced;
-    if (synced)
+    if (synced) {
         place->synced = version;
+        place->has_failed_sync = false;
+    }
 }
 
 /* (8): whoever pins the first one later sees what the second one had, and the second
@@ -665,6 +669,14 @@ void
 sim_place_cut(struct sim_place *place)
 {
     fall_to(place, place->synced);
+}
+
+/* Who recovers the log may not have got it to the disk: the next record says no
+ * more than was known. */
+void
+sim_place_fails_sync(struct sim_place *place)
+{
+    place->has_failed_sync = true;
 }
 
 void

@@ -24,7 +24,8 @@
  *   (7) where bits of a place's files flipped, calls there may fail for damage, and
  *       what nobody else has may be lost with a replica that is given up for it.
  *       Of the log's end that may be gone as if it had never been written of which
- *       no later record says that it was synced
+ *       no later record says that it was synced: a record says so of all that was,
+ *       unless a sync failed since
  *   (8) of two databases that one transaction writes neither shows it without the
  *       other
  *
@@ -168,6 +169,8 @@ bool sim_newest_is(uint64_t lsn, uint32_t *out_version);
 /* A process of the place died, the power of its machine went. */
 void sim_place_killed(const struct sim_process *process);
 void sim_place_cut(struct sim_place *place);
+/* A sync failed there. */
+void sim_place_fails_sync(struct sim_place *place);
 /* The system let go of what a sync that failed had not written: as if the power
  * had gone, but for those who read on, and may be told of damage. */
 void sim_place_lets_go(struct sim_place *place);

@@ -254,6 +254,8 @@ fail_sync(struct sim_os *os, struct sim_node *node)
         sim_process_env(sim_process_of_caller())->place;
 
     sim_node_sync_fails(node, sim_random(&os->rng));
+    if (place != NULL)
+        sim_place_fails_sync(place);
     if (sim_chance(&os->rng, 40) && sim_node_lets_go(node)) {
         sim_trace("and lets go of what was to be written");
         sim_count(SIM_COUNT_LET_GO);

@@ -5,6 +5,8 @@
  *   (2) the log is applied record by record, in order, up to the first that is
  *       not complete; if one behind it says that the log was on disk past that
  *       place, more is damaged than a crash damages: RAMET_ECORRUPT
+ *   (3) what was found in it is on disk before another record is written, which
+ *       says so: who died cannot tell up to where it was
  */
 #include "client/store/life/recover.h"
 
@@ -15,6 +17,7 @@
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
 #include "client/store/log/log_damage.h"
+#include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"
 #include "client/store/log/publish.h"
 #include "client/store/log/void.h"
@@ -271,6 +274,8 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
         rc = recover_log(session, err);
     if (rc == RAMET_OK)
         leave_log_file(replica, state);
+    if (rc == RAMET_OK && !ramet_log_is_empty(replica)) /* invariant (3) */
+        (void)!ramet_log_sync_found(session, NULL);
     if (rc == RAMET_OK && files.has_fetched)
         rc = ramet_fetched_recover(session, err);
     if (rc == RAMET_OK)

@@ -242,6 +242,35 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
     return RAMET_OK;
 }
 
+enum ramet_rc
+ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_published newest;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(ramet_is_alone(replica));
+    ramet_index_newest(replica, &newest);
+    for (uint64_t number = atomic_load(&header->checkpoint.oldest);
+         rc == RAMET_OK && number <= ramet_pos_file(newest.snapshot.tail);
+         number++) {
+        struct ramet_frame_file *file;
+
+        rc =
+            ramet_frame_file_get(replica, RAMET_FRAMES_LOG, number, &file, err);
+        if (rc == RAMET_OK)
+            rc = make_durable(replica, file, err);
+        else if (rc == RAMET_ENOTFOUND)
+            rc = RAMET_OK; /* nothing of the log is in it */
+    }
+    /* No further, to where the next file begins: of what will be there a crash
+     * may leave the second record alone. */
+    if (rc == RAMET_OK)
+        ramet_pos_raise(&header->all.synced, newest.snapshot.tail);
+    return rc;
+}
+
 void
 ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
                  struct ramet_pos tail)

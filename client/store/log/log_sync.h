@@ -21,4 +21,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_log_flush(struct ramet_replica *replica,
                 const struct ramet_frame_file *file, struct ramet_err *err);
 
+/* What recovery found in the log: the next record is to say that it was on disk. Where
+ * that fails, the next sync begins here. */
+RAMET_NODISCARD enum ramet_rc
+ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err);
+
 #endif

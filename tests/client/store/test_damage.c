@@ -289,6 +289,65 @@ middle_of_the_log__damaged__is_noticed_by_records_far_behind(void **state)
     expect_damage_is_told(*state, 100, false);
 }
 
+/* Commits of this byte, in a process that dies. */
+static void
+leave_commits(struct place *p, uint8_t byte, unsigned count, bool are_synced)
+{
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+        struct image *const image = place_image(1, 2 * PLACE_PAGE);
+
+        for (unsigned i = 0; i < count; i++) {
+            memset(image->bytes, byte + (int)i, image->size);
+            OK(ramet_session_pin(session, e));
+            OK(ramet_session_reserve(session, e));
+            OK(ramet_session_write(session, 0, image->bytes, image->size, e));
+            OK(ramet_session_prepare(session, NULL, e));
+            if (are_synced)
+                OK(ramet_session_sync(session, e));
+            ramet_session_publish(session);
+            ramet_session_release(session);
+            ramet_session_unpin(session);
+        }
+        _exit(0);
+    }
+    child_await(child);
+}
+
+/* Of a life each, of which neither knows what the other synced. */
+static void
+middle_of_the_log__damaged__is_noticed_by_the_record_after_a_crash(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_err err = {.text = ""};
+
+    leave_commits(p, 'b', 1, true);
+    leave_commits(p, 'c', 1, true);
+    spoil_page_of(p, "log-0000000000000001", 'b');
+    assert_int_equal(place_try_open(p->path, 0, &err), RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "damaged"));
+}
+
+/* Two more commits, unsynced; the power takes the first of them. */
+static void
+records_after_a_crash__the_first_is_lost__read_as_a_crash(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 2 * PLACE_PAGE);
+    struct ramet_session *session;
+
+    memset(image->bytes, 'b', image->size);
+    leave_commits(p, 'b', 1, true);
+    leave_commits(p, 'c', 2, false);
+    spoil_page_of(p, "log-0000000000000002", 'c');
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 /* So it is where damage to the state's newest slot, with the power gone before it
  * had its copy, leads back to a file that was used again since. */
 static void
@@ -387,6 +446,9 @@ main(void)
         TEST(bit_flips__anywhere__error_or_right_data),
         TEST(middle_of_the_log__damaged__is_noticed_by_the_next_file),
         TEST(middle_of_the_log__damaged__is_noticed_by_records_far_behind),
+        TEST(
+            middle_of_the_log__damaged__is_noticed_by_the_record_after_a_crash),
+        TEST(records_after_a_crash__the_first_is_lost__read_as_a_crash),
         TEST(first_of_the_log_files__missing__is_noticed_by_the_next),
         TEST(last_record__damaged_in_a_file_of_its_own__reads_as_a_crash),
         TEST(index__whose_processes_died__is_not_trusted),

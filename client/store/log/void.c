@@ -11,6 +11,8 @@
  *       of two successors of one record the wrong one might be found first
  *   (3) the name outlives the processes, and the index file is synced where
  *       that is all there is: who makes the next index keeps it
+ *   (4) so it is forgotten on disk, too, before another record begins: within a
+ *       millisecond that may be the same one, bytes and all, and count
  */
 #include "client/store/log/void.h"
 
@@ -66,13 +68,14 @@ ramet_void_record(struct ramet_replica *replica,
 {
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_frame_file *file;
+    bool was_pending;
     enum ramet_rc rc;
 
     assert(!ramet_pos_before(span->trailer_pos, span->start));
     assert(ramet_pos_before(span->trailer_pos, span->tail));
     assert(ramet_may_publish(replica));
-    atomic_store(&header->log.void_pending,
-                 span->void_value); /* invariant (1) */
+    was_pending = atomic_exchange(&header->log.void_pending,
+                                  span->void_value) != 0; /* invariant (1) */
     ramet_log_unsync(replica, span->start, span->tail);
     rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
                               ramet_pos_file(span->start), &file, err);
@@ -82,7 +85,8 @@ ramet_void_record(struct ramet_replica *replica,
         rc = ramet_log_flush(replica, file, err);
     if (rc == RAMET_OK)
         atomic_store(&header->log.void_pending, 0);
-    else /* invariant (3), if it can be */
+    /* Invariants (3), if it can be, and (4). */
+    if (rc != RAMET_OK || was_pending)
         ramet_index_sync(replica);
     return rc;
 }
@@ -104,7 +108,9 @@ ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
         rc = ramet_log_flush(replica, file, err);
     if (rc == RAMET_ENOTFOUND) /* it went with its file */
         rc = RAMET_OK;
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
         atomic_store(&header->log.void_pending, 0);
+        ramet_index_sync(replica); /* invariant (4) */
+    }
     return rc;
 }

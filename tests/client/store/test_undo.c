@@ -154,6 +154,56 @@ rollback__that_cannot_be_written__holds_after_a_power_cut(void **state)
     image_unref(second);
 }
 
+static uint64_t
+one_moment(void *ctx)
+{
+    (void)ctx;
+    return 1700000000000u;
+}
+
+/* The commit is made once more in that millisecond: its record is the same, and the
+ * name of the one that was taken back must not be found on disk. */
+static void
+expect_no_hold_on_what_follows(struct place *p, unsigned kind)
+{
+    struct image *const first = place_image(1, 3 * PLACE_PAGE);
+    struct image *const second = place_image(2, 3 * PLACE_PAGE);
+    struct faultos *const disk = faultos_new(p->folder);
+    struct ramet_os os = *faultos_os(disk);
+    struct ramet_session *session;
+
+    os.wall_ms = one_moment;
+    session = place_open_on(p, RAMET_OPEN_CREATE, &os);
+    OK(place_commit(session, first, e));
+    prepare(session, second);
+    faultos_fail_at(disk, kind, 0, EIO, kind == FAULTOS_WRITE);
+    end(session);
+    faultos_fail_at(disk, 0, -1, 0, false);
+    OK(place_commit(session, second, e));
+    faultos_stop_at(disk, 0);
+    ramet_session_close(session);
+    faultos_fail_at(disk, 0, -1, 0, false);
+    faultos_crash(disk, 0); /* what was not synced is gone */
+    faultos_free(disk);
+    session = place_open(p, 0);
+    place_expect(session, second, __LINE__);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+static void
+rollback__that_could_not_be_written__takes_nothing_of_what_follows(void **state)
+{
+    expect_no_hold_on_what_follows(*state, FAULTOS_WRITE);
+}
+
+static void
+rollback__that_could_not_be_synced__takes_nothing_of_what_follows(void **state)
+{
+    expect_no_hold_on_what_follows(*state, FAULTOS_SYNC);
+}
+
 static void
 rollback__that_cannot_be_written__holds_for_open_sessions(void **state)
 {
@@ -300,6 +350,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(rollback__that_cannot_be_written__holds_after_the_process),
         TEST(rollback__that_cannot_be_written__holds_after_a_power_cut),
+        TEST(
+            rollback__that_could_not_be_written__takes_nothing_of_what_follows),
+        TEST(rollback__that_could_not_be_synced__takes_nothing_of_what_follows),
         TEST(rollback__that_cannot_be_written__holds_for_open_sessions),
         TEST(rollback__that_cannot_be_written__keeps_writers_waiting),
         TEST(rollback__that_cannot_be_synced__is_synced_before_the_next),

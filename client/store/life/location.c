@@ -13,6 +13,8 @@
 #include "client/store/path.h"
 #include "core/alloc.h"
 
+#define ENTER_TRIES 20u
+
 enum ramet_rc
 ramet_replica_location_find(const struct ramet_os *os, const char *path,
                             struct ramet_replica_location *out_location,
@@ -252,8 +254,10 @@ make_lock(struct ramet_replica_location *location)
     return result < 0 ? result : fd;
 }
 
+/* *out_is_gone: the directory was removed since it was opened, in which alone no file
+ * can be made. */
 static enum ramet_rc
-open_lock(struct ramet_replica_location *location, bool make,
+open_lock(struct ramet_replica_location *location, bool make, bool *out_is_gone,
           struct ramet_err *err)
 {
     const struct ramet_os *const os = location->os;
@@ -271,6 +275,7 @@ open_lock(struct ramet_replica_location *location, bool make,
             fd = make_lock(location);
         }
     } while (fd == -EEXIST); /* somebody else just made it */
+    *out_is_gone = fd == -ENOENT && make;
     if (fd == -EACCES || fd == -EROFS || fd == -EPERM) {
         location->is_readonly = true;
         fd = ramet_rights_open_look(os, location->dir_fd, RAMET_DIR_LOCK,
@@ -304,14 +309,14 @@ remove_empty(struct ramet_replica_location *location)
            0;
 }
 
-enum ramet_rc
-ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
-                             struct ramet_err *err)
+static enum ramet_rc
+enter(struct ramet_replica_location *location, bool make, bool *out_is_gone,
+      struct ramet_err *err)
 {
     const struct ramet_os *const os = location->os;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(location->lock_fd < 0); /* entered once */
+    assert(location->lock_fd < 0);
     if (!location->is_seen)
         look_at_base(location);
     if (make && location->dir_fd >= 0) { /* what was looked at may be gone */
@@ -330,5 +335,21 @@ ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
             !remove_empty(location))
             break;
     }
-    return rc == RAMET_OK ? open_lock(location, make, err) : rc;
+    *out_is_gone = false;
+    return rc == RAMET_OK ? open_lock(location, make, out_is_gone, err) : rc;
+}
+
+enum ramet_rc
+ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
+                             struct ramet_err *err)
+{
+    unsigned tries = ENTER_TRIES;
+    bool is_gone;
+    enum ramet_rc rc;
+
+    assert(location->lock_fd < 0); /* entered once */
+    do
+        rc = enter(location, make, &is_gone, err);
+    while (is_gone && --tries > 0);
+    return rc;
 }

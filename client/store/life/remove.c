@@ -57,6 +57,14 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     return result == -ENOENT ? 0 : result;
 }
 
+/* What somebody else removed meanwhile is gone as well: the lock goes before the
+ * tombstone, and who comes in between finishes the same work. */
+static int
+unless_gone(int result)
+{
+    return result == -ENOENT ? 0 : result;
+}
+
 /* All but the tombstone. */
 static int
 remove_contents(const struct ramet_replica_location *location,
@@ -68,9 +76,9 @@ remove_contents(const struct ramet_replica_location *location,
         os->list(os->ctx, location->dir_fd, ".", remove_entry, &removal);
 
     assert(location->dir_fd >= 0 && location->lock_fd >= 0);
-    return result == 0
-               ? os->unlink(os->ctx, location->dir_fd, RAMET_DIR_LOCK, false)
-               : result;
+    return result == 0 ? unless_gone(os->unlink(os->ctx, location->dir_fd,
+                                                RAMET_DIR_LOCK, false))
+                       : result;
 }
 
 /* The tombstone goes when nothing is left that it speaks of. That need not last: a
@@ -85,12 +93,15 @@ remove_tombstone(const struct ramet_replica_location *location,
     assert(ramet_is_one_name(tombstone));
     if (result == 0)
         result = os->unlink(os->ctx, location->dir_fd, tombstone, false);
+    if (result ==
+        -ENOENT) /* the directory by this name may be another by now */
+        return 0;
     if (result == 0)
         result =
             os->unlink(os->ctx, location->parent_fd, location->dir_name, true);
     if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
         result = 0;
-    return result;
+    return unless_gone(result);
 }
 
 int

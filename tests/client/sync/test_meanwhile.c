@@ -7,6 +7,7 @@
  * each n. Or they make the replica, while it is looked for.
  */
 #include "client/store/exchange.h"
+#include "client/store/replicas.h"
 #include "tests/support/cmocka_all.h"
 
 #include <errno.h>
@@ -467,6 +468,7 @@ freeze__over_an_intent_that_was_not_seen__is_refused(void **state)
 static struct {
     struct ramet_os os;
     struct world *world;
+    unsigned left; /* until it happens */
     bool happened;
 } late;
 
@@ -522,6 +524,77 @@ open__while_somebody_clones__joins_him(void **state)
     ramet_file_close(file);
 }
 
+/* Who removes what a deleted file left takes the directory, empty as it is still. */
+static int
+open_removed(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
+{
+    const int fd = ramet_os_system()->open(ctx, dirfd, path, flags, mode);
+
+    if (fd == -ENOENT && strcmp(path, "lock") == 0 && !late.happened) {
+        late.happened = true;
+        assert_int_equal(rmdir(world_path(late.world, "b-ramet")), 0);
+    }
+    return fd;
+}
+
+static void
+open__while_the_directory_is_removed__makes_it_again(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *file = NULL;
+
+    late.os = *ramet_os_system();
+    late.os.open = open_removed;
+    late.world = world;
+    late.happened = false;
+    world_options(world, 1, &options);
+    options.os = &late.os;
+    OK(ramet_file_open(world_path(world, "b"), &options, &file, e));
+    assert_true(late.happened);
+    world_write(file, 0, "x", 1);
+    world_expect(file, "x", 1);
+    ramet_file_close(file);
+}
+
+/* Somebody who does the same was faster. */
+static int
+unlink_removed(void *ctx, int dirfd, const char *path, bool is_dir)
+{
+    if (late.left-- == 0) {
+        late.happened = true;
+        assert_int_equal(ramet_os_system()->unlink(ctx, dirfd, path, is_dir),
+                         0);
+    }
+    return ramet_os_system()->unlink(ctx, dirfd, path, is_dir);
+}
+
+static void
+detach__beside_who_clears_too__is_done(void **state)
+{
+    struct world *const world = *state;
+    unsigned nth = 0;
+
+    late.os = *ramet_os_system();
+    late.os.unlink = unlink_removed;
+    do {
+        struct ramet_file *const file = world_open(world, 1, "b");
+        struct ramet_detached detached;
+
+        world_write(file, 0, "x", 1);
+        ramet_file_close(file);
+        late.happened = false;
+        late.left = nth++;
+        OK(ramet_replica_detach(&late.os, world_path(world, "b"), &detached,
+                                e));
+        world_expect_plain(world_path(world, "b"), "x", 1);
+        assert_int_equal(unlink(world_path(world, "b")), 0);
+        assert_int_not_equal(access(world_path(world, "b-ramet/state"), F_OK),
+                             0);
+    } while (late.happened);
+    assert_true(nth > 3);
+}
+
 int
 main(void)
 {
@@ -546,6 +619,11 @@ main(void)
             freeze__over_an_intent_that_was_not_seen__is_refused, world_setup,
             world_teardown),
         cmocka_unit_test_setup_teardown(open__while_somebody_clones__joins_him,
+                                        world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            open__while_the_directory_is_removed__makes_it_again, world_setup,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(detach__beside_who_clears_too__is_done,
                                         world_setup, world_teardown),
     };
 

@@ -29,8 +29,6 @@ ramet_detached_finish(const struct ramet_os *os, const char *path,
                       struct ramet_err *err)
 {
     struct ramet_replica_location location;
-    struct ramet_os_stat named;
-    struct ramet_os_stat locked;
     enum ramet_rc rc = ramet_replica_location_find(os, path, &location, err);
 
     if (rc != RAMET_OK)
@@ -46,9 +44,7 @@ ramet_detached_finish(const struct ramet_os *os, const char *path,
      * have been quicker. */
     if (rc == RAMET_OK &&
         ramet_replica_location_has(&location, RAMET_DETACHED) == 1 &&
-        os->stat(os->ctx, location.lock_fd, &locked) == 0 &&
-        os->stat_at(os->ctx, location.dir_fd, RAMET_DIR_LOCK, &named) == 0 &&
-        locked.device == named.device && locked.inode == named.inode)
+        ramet_replica_location_has_lock(&location))
         rc = ramet_detached_clear(&location, err);
 
 done:

@@ -353,3 +353,17 @@ ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
     while (is_gone && --tries > 0);
     return rc;
 }
+
+bool
+ramet_replica_location_has_lock(const struct ramet_replica_location *location)
+{
+    const struct ramet_os *const os = location->os;
+    struct ramet_os_stat named;
+    struct ramet_os_stat locked;
+
+    assert(location->lock_fd >= 0 && location->dir_fd >= 0);
+    return os->stat(os->ctx, location->lock_fd, &locked) == 0 &&
+           os->stat_at(os->ctx, location->dir_fd, RAMET_DIR_LOCK, &named) ==
+               0 &&
+           locked.device == named.device && locked.inode == named.inode;
+}

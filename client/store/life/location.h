@@ -57,6 +57,11 @@ int ramet_replica_location_sees(const struct ramet_replica_location *location,
 int ramet_replica_location_has(const struct ramet_replica_location *location,
                                const char *name);
 
+/* Entered: the lock file that is open is that of the place still. Who waited for a
+ * lock may have it when it is gone, and keeps nobody out by it. */
+bool
+ramet_replica_location_has_lock(const struct ramet_replica_location *location);
+
 /* The base, if it was there and a file. */
 bool ramet_replica_location_base(const struct ramet_replica_location *location,
                                  struct ramet_os_stat *out);

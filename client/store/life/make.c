@@ -339,7 +339,7 @@ ramet_replica_create_clone(const char *path,
     if (rc != RAMET_OK)
         return rc;
     if (ramet_replica_location_has(&location, RAMET_TOMBSTONE) == 1)
-        rc = ramet_replica_delete(os, path, err);
+        rc = ramet_remove_deleted(os, path, err);
     if (rc == RAMET_OK)
         rc = ramet_detached_finish(os, path, err);
     /* Without a directory it can't be what a clone left. */

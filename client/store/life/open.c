@@ -295,7 +295,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     *out_make = false;
     ramet_replica_location_look(location);
     if (ramet_replica_location_sees(location, RAMET_TOMBSTONE) == 1) {
-        const enum ramet_rc rc = ramet_replica_delete(os, location->path, err);
+        const enum ramet_rc rc = ramet_remove_deleted(os, location->path, err);
 
         if (rc != RAMET_OK)
             return rc;

@@ -24,6 +24,7 @@ struct removal {
     const char *tombstone; /* goes last */
 };
 #define REMOVAL_DEPTH_MAX 16u
+#define DELETE_TRIES 20u
 
 static int
 remove_entry(void *ctx, const char *name, bool is_dir)
@@ -145,39 +146,78 @@ ramet_replica_remove(struct ramet_replica_location *location,
                : RAMET_FAIL_OS(err, result, "delete %s", location->path);
 }
 
+/* What was looked at, if it is there still once nobody else is at it. *out_again:
+ * somebody was quicker, and what is there now was not looked at. */
+static enum ramet_rc
+remove_seen(struct ramet_replica_location *location, bool is_asked,
+            bool *out_again, struct ramet_err *err)
+{
+    const struct ramet_os *const os = location->os;
+    const int has_tombstone =
+        ramet_replica_location_sees(location, RAMET_TOMBSTONE);
+    const int has_state =
+        is_asked ? ramet_replica_location_sees(location, "state") : 0;
+    enum ramet_rc rc;
+
+    assert(location->is_seen && location->lock_fd < 0);
+    *out_again = false;
+    if (has_state < 0 || has_tombstone < 0)
+        return RAMET_FAIL_OS(err, has_state < 0 ? has_state : has_tombstone,
+                             "look into %s-ramet", location->path);
+    if (has_state == 0 && has_tombstone == 0)
+        return RAMET_OK;
+    rc = ramet_replica_location_enter(location, true, err);
+    if (rc == RAMET_OK)
+        rc = ramet_lock_wait(os, location->lock_fd, RAMET_LOCK_OPEN,
+                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                             "it is being opened", err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_replica_location_has_lock(location)) {
+        *out_again = true;
+        return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
+                          location->path);
+    }
+    return is_asked ||
+                   ramet_replica_location_has(location, RAMET_TOMBSTONE) == 1
+               ? ramet_replica_remove(location, err)
+               : RAMET_OK;
+}
+
+static enum ramet_rc
+delete_at(const struct ramet_os *os, const char *path, bool is_asked,
+          struct ramet_err *err)
+{
+    unsigned tries = DELETE_TRIES;
+    bool again = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(os != NULL);
+    while (again && tries-- > 0) {
+        struct ramet_replica_location location;
+
+        rc = ramet_replica_location_find(os, path, &location, err);
+        if (rc != RAMET_OK)
+            return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+        ramet_replica_location_look(&location);
+        rc = remove_seen(&location, is_asked, &again, err);
+        ramet_replica_location_done(&location);
+    }
+    return rc;
+}
+
 enum ramet_rc
 ramet_replica_delete(const struct ramet_os *os, const char *path,
                      struct ramet_err *err)
 {
-    struct ramet_replica_location location;
-    int has_state;
-    int has_tombstone;
-    enum ramet_rc rc;
+    return delete_at(os != NULL ? os : ramet_os_system(), path, true, err);
+}
 
-    if (os == NULL)
-        os = ramet_os_system();
-    rc = ramet_replica_location_find(os, path, &location, err);
-    if (rc == RAMET_ENOTFOUND)
-        return RAMET_OK;
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_replica_location_look(&location);
-    has_state = ramet_replica_location_sees(&location, "state");
-    has_tombstone = ramet_replica_location_sees(&location, RAMET_TOMBSTONE);
-    if (has_state < 0 || has_tombstone < 0) {
-        const int result = has_state < 0 ? has_state : has_tombstone;
-
-        rc = RAMET_FAIL_OS(err, result, "look into %s-ramet", path);
-    } else if (has_state == 1 || has_tombstone == 1) {
-        rc = ramet_replica_location_enter(&location, true, err);
-        if (rc == RAMET_OK)
-            rc = ramet_lock_wait(os, location.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
-                                 RAMET_LOCK_WAIT_MS, "it is being opened", err);
-        if (rc == RAMET_OK)
-            rc = ramet_replica_remove(&location, err);
-    }
-    ramet_replica_location_done(&location);
-    return rc;
+enum ramet_rc
+ramet_remove_deleted(const struct ramet_os *os, const char *path,
+                     struct ramet_err *err)
+{
+    return delete_at(os, path, false, err);
 }
 
 static int

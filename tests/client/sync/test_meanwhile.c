@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/client/sync/world.h"
@@ -470,6 +471,8 @@ static struct {
     struct world *world;
     unsigned left; /* until it happens */
     bool happened;
+    bool at_lock;
+    unsigned made; /* by somebody else */
 } late;
 
 static void
@@ -595,6 +598,102 @@ detach__beside_who_clears_too__is_done(void **state)
     assert_true(nth > 3);
 }
 
+/* Who deletes is done, and the file is made again, before the lock that he had is
+ * there for who found the tombstone. */
+static void
+make_again(void)
+{
+    struct ramet_file *file;
+
+    late.happened = true;
+    late.made++;
+    OK(ramet_replica_delete(NULL, world_path(late.world, "b"), e));
+    file = world_open(late.world, 1, "b");
+    world_write(file, 0, "new", 3);
+    ramet_file_close(file);
+}
+
+static int
+stat_made_again(void *ctx, int dirfd, const char *path,
+                struct ramet_os_stat *out)
+{
+    const int result = ramet_os_system()->stat_at(ctx, dirfd, path, out);
+
+    if (result == 0 && strcmp(path, "deleted") == 0 && !late.happened &&
+        !late.at_lock && late.left-- == 0)
+        make_again();
+    return result;
+}
+
+/* Once it has its lock nobody else comes in between. */
+static int
+lock_made_again(void *ctx, int fd, uint64_t offset, uint64_t len,
+                enum ramet_lock_mode mode)
+{
+    if (!late.happened && late.at_lock)
+        make_again();
+    late.happened = true;
+    return ramet_os_system()->lock(ctx, fd, offset, len, mode);
+}
+
+/* `has_lost`: the directory stays. */
+static void
+open_beside_deletion(struct world *world, bool at_lock, bool has_lost,
+                     unsigned nth)
+{
+    struct ramet_file_options options;
+    struct ramet_file *file = world_open(world, 1, "b");
+    FILE *tombstone;
+
+    world_write(file, 0, "old", 3);
+    ramet_file_close(file);
+    if (has_lost) {
+        FILE *lost;
+
+        (void)mkdir(world_path(world, "b-ramet/lost"), 0700);
+        lost = fopen(world_path(world, "b-ramet/lost/x"), "w");
+        assert_non_null(lost);
+        assert_int_equal(fclose(lost), 0);
+    }
+    tombstone = fopen(world_path(world, "b-ramet/deleted"), "w");
+    assert_non_null(tombstone);
+    assert_int_equal(fclose(tombstone), 0);
+
+    late.os = *ramet_os_system();
+    late.world = world;
+    late.happened = false;
+    late.left = nth;
+    late.made = 0;
+    late.at_lock = at_lock;
+    late.os.lock = lock_made_again;
+    late.os.stat_at = stat_made_again;
+    world_options(world, 1, &options);
+    options.os = &late.os;
+    OK(ramet_file_open(world_path(world, "b"), &options, &file, e));
+    if (late.made > 0)
+        world_expect(file, "new", 3);
+    ramet_file_close(file);
+    OK(ramet_replica_delete(NULL, world_path(world, "b"), e));
+}
+
+static void
+open__beside_who_deletes_and_makes_it_again__leaves_the_new_one(void **state)
+{
+    struct world *const world = *state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        const bool has_lost = i != 0;
+        unsigned nth = 0;
+
+        open_beside_deletion(world, true, has_lost, 0);
+        assert_int_equal(late.made, 1);
+        do
+            open_beside_deletion(world, false, has_lost, nth++);
+        while (late.made > 0);
+        assert_true(nth > 2); /* as it looks, and as it looks again */
+    }
+}
+
 int
 main(void)
 {
@@ -625,6 +724,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(detach__beside_who_clears_too__is_done,
                                         world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            open__beside_who_deletes_and_makes_it_again__leaves_the_new_one,
+            world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,7 +213,7 @@ ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
                           "can't be kept; they come as they are read",
                           sync->replica_sync->path);
     rc = ramet_sync_connect(sync, err);
-    if (rc == RAMET_OK && sync->history == NULL)
+    if (rc == RAMET_OK && (sync->history == NULL || state->newest.lsn == 0))
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "%s: was never pushed, and pages of it count as not "
                         "here: %s-ramet/presence is damaged",

@@ -16,6 +16,7 @@
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/child.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/powercut.h"
 
@@ -527,6 +528,64 @@ reset__never_loses_what_it_gives_up(void **state)
     ramet_file_close(b);
 }
 
+/* No word of it is one that was written; and who comes counts what is here. */
+static void
+break_presence(struct world *world)
+{
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        struct ramet_file *const file = world_open(world, 0, "a");
+        FILE *presence;
+
+        world_write(file, 1, "x", 1);
+        OK(ramet_session_checkpoint(ramet_file_session(file), true, e));
+        presence = fopen(world_path(world, "a-ramet/presence"), "r+b");
+        assert_non_null(presence);
+        for (unsigned i = 0; i < 64; i++)
+            assert_int_equal(fputc(0x55, presence), 0x55);
+        assert_int_equal(fclose(presence), 0);
+        world_write(file, SIZE - 1, "y", 1);
+        _exit(0);
+    }
+    child_await(child);
+}
+
+/* Nothing of it can be asked for, whether the volume was made already or not. */
+static void
+hydrate__of_what_never_landed_and_rotted__is_an_error(void **state)
+{
+    bool fired = true;
+
+    (void)state;
+    for (uint64_t nth = 0; fired; nth++) {
+        struct ramet_file *file;
+        struct world *world;
+        void *fresh = NULL;
+        struct ramet_err err;
+
+        assert_true(nth < 30);
+        assert_int_equal(world_setup(&fresh), 0);
+        world = fresh;
+        file = world_open(world, 0, "a");
+        world_write(file, 0, bytes, SIZE);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_FAIL, nth,
+                             RAMET_EUNREACHABLE);
+        (void)!ramet_file_push(file, NULL, &err);
+        fired = ramet_faultstore_fired(world->faults[0]);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+        if (world_status(file).durable_lsn == 0) {
+            ramet_file_close(file);
+            break_presence(world);
+            file = world_open(world, 0, "a");
+            assert_int_equal(ramet_file_hydrate(file, NULL, &err),
+                             RAMET_ECORRUPT);
+        }
+        ramet_file_close(file);
+        assert_int_equal(world_teardown(&fresh), 0);
+    }
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
@@ -546,6 +605,7 @@ main(void)
         T(push__lands_once_wherever_the_power_goes),
         T(pull__ends_well_wherever_the_power_goes),
         T(reset__never_loses_what_it_gives_up),
+        cmocka_unit_test(hydrate__of_what_never_landed_and_rotted__is_an_error),
     };
     return cmocka_run_group_tests_name("push_faults", tests, NULL, NULL);
 }

@@ -1,7 +1,10 @@
 /*
  * log_sync.c - making the log durable.
  *
- *   (1) `synced` in the index: the log is on disk up to there, names and all
+ *   (1) `synced` in the index: the log is on disk up to there, names and all. It
+ *       is the tail of a record, never where the next file begins: of what will be
+ *       there a crash may leave the second record alone, which would say then that
+ *       more was on disk than whoever recovers finds
  *   (2) after a sync that failed the system may take for written what it did
  *       not write: then all past `synced` is written once more before the next
  *       sync is believed, a file's header as this process knows it
@@ -191,6 +194,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos tail = session->prepared.after.snapshot.tail;
     const uint64_t number = ramet_pos_file(tail);
+    struct ramet_published newest;
     struct ramet_frame_file *file;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
@@ -202,7 +206,8 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     ramet_log_grow(session, file, ramet_pos_offset(tail));
-    rc = ramet_log_sync_before(session, number, err);
+    ramet_index_newest(replica, &newest);
+    rc = ramet_log_sync_before(session, number, newest.snapshot.tail, err);
     if (rc == RAMET_OK)
         rc = make_durable(replica, file, err);
     if (rc == RAMET_OK && atomic_load(&header->all.sync_failed) != 0)
@@ -217,16 +222,16 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
 
 enum ramet_rc
 ramet_log_sync_before(struct ramet_session *session, uint64_t number,
-                      struct ramet_err *err)
+                      struct ramet_pos tail, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    uint64_t from = ramet_pos_file(ramet_pos_load(&header->all.synced));
+    uint64_t first = ramet_pos_file(ramet_pos_load(&header->all.synced));
 
     assert(number <= RAMET_FRAME_FILE_MAX + 1);
-    if (from < atomic_load(&header->checkpoint.oldest))
-        from = atomic_load(&header->checkpoint.oldest);
-    for (; from < number; from++) {
+    if (first < atomic_load(&header->checkpoint.oldest))
+        first = atomic_load(&header->checkpoint.oldest);
+    for (uint64_t from = first; from < number; from++) {
         struct ramet_frame_file *file;
         enum ramet_rc rc =
             ramet_frame_file_get(replica, RAMET_FRAMES_LOG, from, &file, err);
@@ -237,8 +242,9 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
             rc = make_durable(replica, file, err);
         if (rc != RAMET_OK)
             return rc;
-        ramet_pos_raise(&header->all.synced, ramet_pos_first(from + 1));
     }
+    if (ramet_pos_file(tail) >= first && ramet_pos_file(tail) < number)
+        ramet_pos_raise(&header->all.synced, tail);
     return RAMET_OK;
 }
 
@@ -264,9 +270,7 @@ ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err)
         else if (rc == RAMET_ENOTFOUND)
             rc = RAMET_OK; /* nothing of the log is in it */
     }
-    /* No further, to where the next file begins: of what will be there a crash
-     * may leave the second record alone. */
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) /* invariant (1) */
         ramet_pos_raise(&header->all.synced, newest.snapshot.tail);
     return rc;
 }
@@ -275,10 +279,14 @@ void
 ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
                  struct ramet_pos tail)
 {
+    struct ramet_published newest;
     uint64_t seen = tail.raw;
 
     assert(ramet_pos_before(start, tail));
     assert(ramet_may_publish(replica));
+    ramet_index_newest(replica, &newest); /* `start` may begin a file: (1) */
+    if (!ramet_pos_before(start, newest.snapshot.tail))
+        start = newest.snapshot.tail;
     atomic_compare_exchange_strong(&replica->head->header.all.synced.raw, &seen,
                                    start.raw);
 }

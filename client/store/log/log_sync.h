@@ -8,10 +8,11 @@
 
 #include "client/store/shared/session.h"
 
-/* Sync the log's files before `number` that were not. */
+/* Sync the log's files before `number` that were not. `tail` is that of the last
+ * record in them; or of one that is not, and then `synced` stays. */
 RAMET_NODISCARD enum ramet_rc
 ramet_log_sync_before(struct ramet_session *session, uint64_t number,
-                      struct ramet_err *err);
+                      struct ramet_pos tail, struct ramet_err *err);
 /* The record from `start` to `tail` is void, and its place used again: what
  * stands there then is not on disk yet. Needs the write lock. */
 void ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,

@@ -341,7 +341,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     ramet_pageset_truncate(&c->pages, s->page_count);
     if (rc != RAMET_OK || is_nothing_to_do(c))
         return rc;
-    rc = ramet_log_sync_before(c->session, c->last + 1, err);
+    rc = ramet_log_sync_before(c->session, c->last + 1, s->tail, err);
     /* As the state on disk has it, which was written though that failed. */
     atomic_store(&header->base.mark_next, c->state.mark_next);
     if (rc == RAMET_OK)

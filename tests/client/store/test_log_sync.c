@@ -27,6 +27,7 @@
 static struct {
     struct ramet_os os;
     bool fails;
+    unsigned lasts; /* not 0: so many more succeed, then they fail */
     bool writes_fail;
     bool words_fail;
     int watched; /* a file, or -1; what it had at the last sync that succeeded: */
@@ -56,16 +57,25 @@ note_synced(void)
     disk.synced_len = (size_t)got;
 }
 
+static bool
+fails_now(void)
+{
+    if (disk.lasts != 0 && --disk.lasts == 0)
+        disk.fails = true;
+    return disk.fails;
+}
+
 static int
 sync_or_fail(void *ctx, int fd)
 {
-    return disk.fails ? -EIO : ramet_os_system()->sync(ctx, fd);
+    return fails_now() ? -EIO : ramet_os_system()->sync(ctx, fd);
 }
 
 static int
 datasync_or_fail(void *ctx, int fd)
 {
-    const int result = disk.fails ? -EIO : ramet_os_system()->datasync(ctx, fd);
+    const int result =
+        fails_now() ? -EIO : ramet_os_system()->datasync(ctx, fd);
 
     if (result == 0 && disk.watched >= 0)
         note_synced();
@@ -76,6 +86,7 @@ static struct ramet_session *
 open_on_disk(const struct place *p)
 {
     disk.fails = disk.writes_fail = disk.words_fail = false;
+    disk.lasts = 0;
     disk.watched = -1;
     disk.os = *ramet_os_system();
     disk.os.pwritev = write_and_fail;
@@ -300,6 +311,77 @@ commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost(
     ramet_session_close(session);
 }
 
+/* The checkpoint that closed the file before has synced it, and no more. Of two
+ * commits after it, unsynced, the power takes the first. */
+static void
+records_after_a_checkpoint_that_failed__the_first_is_lost__read_as_a_crash(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    disk.lasts = 2; /* the log; the mark of the base then fails */
+    assert_int_equal(ramet_session_checkpoint(session, true, NULL), RAMET_EIO);
+    assert_true(disk.fails);
+    disk.fails = false;
+    assert_int_equal(commit(session, 0, 2, false), RAMET_OK);
+    assert_int_equal(commit(session, 0, 3, false), RAMET_OK);
+    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
+    expect_after_crash(p, 1);
+    ramet_session_close(session);
+}
+
+/* So it is with a commit that synced the file before, and failed at its own. */
+static void
+records_after_a_commit_that_failed__the_first_is_lost__read_as_a_crash(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+    struct ramet_session *reader;
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    reader = pin_another(session);
+    assert_int_equal(commit(session, 0, 2, true), RAMET_OK);
+    OK(ramet_session_checkpoint(session, true, e)); /* closes the file */
+    disk.lasts = 2;
+    assert_int_equal(commit(session, 0, 3, true), RAMET_EIO);
+    assert_true(disk.fails);
+    disk.fails = false;
+    assert_int_equal(commit(session, 0, 4, false), RAMET_OK);
+    assert_int_equal(commit(session, 0, 5, false), RAMET_OK);
+    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
+    expect_after_crash(p, 2);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+}
+
+/* The first record of a file was synced and is taken back. */
+static void
+records_over_one_taken_back__the_first_is_lost__read_as_a_crash(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+    struct ramet_session *reader;
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    reader = pin_another(session);
+    assert_int_equal(commit(session, 1, 1, true), RAMET_OK);
+    OK(ramet_session_checkpoint(session, true, e)); /* closes the file */
+    begin_commit(session);
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    assert_int_equal(commit(session, 0, 4, false), RAMET_OK);
+    assert_int_equal(commit(session, 0, 5, false), RAMET_OK);
+    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
+    expect_after_crash(p, 1);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+}
+
 /* One record over another that was synced: what lay there is no part of it. */
 static void
 record__over_one_that_was_synced__is_written_again_as_a_whole(void **state)
@@ -428,6 +510,9 @@ main(void)
         T(cut_that_failed_and_was_written__hides_no_commit),
         T(head_of_the_log_that_was_let_go__is_written_again),
         T(commit_after_one_that_was_let_go__is_not_acknowledged),
+        T(records_after_a_checkpoint_that_failed__the_first_is_lost__read_as_a_crash),
+        T(records_after_a_commit_that_failed__the_first_is_lost__read_as_a_crash),
+        T(records_over_one_taken_back__the_first_is_lost__read_as_a_crash),
         T(commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost),
     };
 

@@ -80,6 +80,23 @@ ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
 }
 
 enum ramet_rc
+ramet_codec_verify_read(struct ramet_objstore *store,
+                        const struct ramet_extent *extent, uint8_t *body,
+                        const char *key, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_codec_verify(extent, body, key, err);
+
+    assert(extent->length_bytes > 0);
+    if (rc == RAMET_ECORRUPT) {
+        rc = ramet_objstore_read_anew(store, key, extent->offset_bytes, body,
+                                      extent->length_bytes, err);
+        if (rc == RAMET_OK)
+            rc = ramet_codec_verify(extent, body, key, err);
+    }
+    return rc;
+}
+
+enum ramet_rc
 ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
                    const struct ramet_frame *frame, size_t front,
                    const uint8_t *body, size_t page_bytes, uint8_t *out,

@@ -44,6 +44,12 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
 RAMET_NODISCARD enum ramet_rc
 ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
                    const char *what, struct ramet_err *err);
+/* The same of a body that was read of `store`, where it is object `key`: what somebody
+ * kept wrong is read anew, in its place. */
+RAMET_NODISCARD enum ramet_rc
+ramet_codec_verify_read(struct ramet_objstore *store,
+                        const struct ramet_extent *extent, uint8_t *body,
+                        const char *key, struct ramet_err *err);
 
 /* Is it one whole standard zstd frame, with nothing after it? */
 bool ramet_codec_is_one_frame(const uint8_t *body, size_t len);

@@ -337,13 +337,7 @@ ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
     rc = ramet_objstore_read_full(store, key, extent->offset_bytes, body,
                                   extent->length_bytes, err);
     if (rc == RAMET_OK)
-        rc = ramet_codec_verify(extent, body, key, err);
-    if (rc == RAMET_ECORRUPT) {
-        rc = ramet_objstore_read_anew(store, key, extent->offset_bytes, body,
-                                      extent->length_bytes, err);
-        if (rc == RAMET_OK)
-            rc = ramet_codec_verify(extent, body, key, err);
-    }
+        rc = ramet_codec_verify_read(store, extent, body, key, err);
     if (rc == RAMET_OK)
         rc = unpack(body, extent->length_bytes, key, out_dict, out_len, err);
     ramet_free(body);

@@ -166,24 +166,6 @@ ramet_frame_check(const struct ramet_frame *frame, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_frame_verify_body(struct ramet_frame_reader *reader,
-                        const struct ramet_frame *frame, uint8_t *body,
-                        const char *key, struct ramet_err *err)
-{
-    const struct ramet_extent *const extent = &frame->extent;
-    enum ramet_rc rc = ramet_codec_verify(extent, body, key, err);
-
-    assert(extent->length_bytes > 0);
-    if (rc == RAMET_ECORRUPT) {
-        rc = ramet_objstore_read_anew(reader->store, key, extent->offset_bytes,
-                                      body, extent->length_bytes, err);
-        if (rc == RAMET_OK)
-            rc = ramet_codec_verify(extent, body, key, err);
-    }
-    return rc;
-}
-
-enum ramet_rc
 ramet_frame_decode_body(struct ramet_frame_reader *reader,
                         struct ramet_scratch *scratch,
                         const struct ramet_frame *frame, const uint8_t *body,
@@ -241,7 +223,8 @@ ramet_frame_read(struct ramet_frame_reader *reader,
         ramet_objstore_read_full(reader->store, key, frame->extent.offset_bytes,
                                  scratch->body, length, err);
     if (rc == RAMET_OK)
-        rc = ramet_frame_verify_body(reader, frame, scratch->body, key, err);
+        rc = ramet_codec_verify_read(reader->store, &frame->extent,
+                                     scratch->body, key, err);
     if (rc == RAMET_OK)
         rc = ramet_frame_decode_body(reader, scratch, frame, scratch->body,
                                      (size_t)frame->page_count * page_size, out,

@@ -41,11 +41,6 @@ bool ramet_scratch_reserve(uint8_t **buf, size_t *capacity, size_t len);
 /* What a parent said of a frame is foreign too. RAMET_ECORRUPT, RAMET_EVERSION. */
 RAMET_NODISCARD enum ramet_rc
 ramet_frame_check(const struct ramet_frame *frame, struct ramet_err *err);
-/* Invariant (1). A body that was read wrong is read anew, in its place. */
-RAMET_NODISCARD enum ramet_rc
-ramet_frame_verify_body(struct ramet_frame_reader *reader,
-                        const struct ramet_frame *frame, uint8_t *body,
-                        const char *key, struct ramet_err *err);
 /* Decode a body that was verified, with its dictionary if it has one. */
 RAMET_NODISCARD enum ramet_rc
 ramet_frame_decode_body(struct ramet_frame_reader *reader,

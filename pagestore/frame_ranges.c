@@ -160,7 +160,8 @@ take_range(struct many *many, const struct range *range, uint8_t *bytes,
                    range->end - range->offset); /* invariant (1) */
         size_t size = 0;
 
-        rc = ramet_frame_verify_body(many->reader, frame, bytes + at, key, err);
+        rc = ramet_codec_verify_read(many->reader->store, &frame->extent,
+                                     bytes + at, key, err);
         if (rc == RAMET_OK)
             rc = content_size(frame, bytes + at, many->page_size, key, &size,
                               err);

@@ -562,22 +562,33 @@ read_many__coalesces_neighbours(void **state)
     assert_int_equal(ramet_faultstore_counts(f->store).reads, 2);
 }
 
+/* How many reads ten frames take with `gap` bytes between them. */
+static uint64_t
+reads_over(struct fixture *f, uint8_t id, size_t gap)
+{
+    struct ramet_frame frames[10];
+    struct visited visited = {0};
+
+    put_many(f, id, frames, 10, gap, 100);
+    ramet_faultstore_reset_counts(f->store);
+    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_OK);
+    assert_int_equal(visited.count, 10);
+    return ramet_faultstore_counts(f->store).reads;
+}
+
 static void
 read_many__bridges_small_gaps_only(void **state)
 {
     struct fixture *f = *state;
-    struct ramet_frame frames[10];
-    struct visited visited = {0};
 
-    put_many(f, 1, frames, 10, 32768, 100);
-    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_OK);
-    assert_int_equal(ramet_faultstore_counts(f->store).reads, 1);
-    ramet_faultstore_reset_counts(f->store);
-    visited.count = 0;
-    put_many(f, 2, frames, 10, 32769, 100);
-    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_OK);
-    assert_int_equal(visited.count, 10);
-    assert_int_equal(ramet_faultstore_counts(f->store).reads, 10);
+    assert_int_equal(reads_over(f, 1, 32768), 1);
+    assert_int_equal(reads_over(f, 2, 32769), 10);
+    f->store->traits |= RAMET_STORE_READS_PARTS; /* a read is a request */
+    assert_int_equal(reads_over(f, 3, 4096), 1);
+    assert_int_equal(reads_over(f, 4, 4097), 10);
+    f->store->traits |= RAMET_STORE_SENDS_AHEAD; /* and comes as it was asked */
+    assert_int_equal(reads_over(f, 5, 0), 1);
+    assert_int_equal(reads_over(f, 6, 1), 10);
 }
 
 static void

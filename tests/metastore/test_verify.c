@@ -1,0 +1,235 @@
+/*
+ * test_verify.c - verify finds a wrong bit of any object, and an object that is
+ * missing; and nothing where all is well.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "tests/metastore/model.h"
+#include "tests/support/faultstore.h"
+
+struct fixture {
+    struct ramet_objstore *inner, *store;
+    struct model model;
+};
+
+static void
+fixture_open(struct fixture *f)
+{
+    assert_int_equal(ramet_memstore_open(&f->inner, NULL), RAMET_OK);
+    f->store = ramet_faultstore_new(f->inner);
+    assert_non_null(f->store);
+    model_init(&f->model, f->store, 9);
+}
+
+static void
+fixture_close(struct fixture *f)
+{
+    model_done(&f->model);
+    ramet_objstore_close(f->store);
+    ramet_objstore_close(f->inner);
+}
+
+static void
+count_damaged(void *ctx, bool damaged, const char *text, uint64_t done,
+              uint64_t total)
+{
+    (void)text;
+    (void)done;
+    (void)total;
+    if (damaged)
+        (*(unsigned *)ctx)++;
+}
+
+struct keys {
+    char key[64][RAMET_KEY_MAX];
+    uint64_t size[64];
+    unsigned count;
+};
+
+static bool
+take_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct keys *const keys = ctx;
+
+    assert_true(keys->count < 64);
+    strcpy(keys->key[keys->count], key);
+    keys->size[keys->count++] = size_bytes;
+    return true;
+}
+
+static void
+put_back(struct ramet_objstore *store, const char *key, const uint8_t *bytes,
+         size_t len)
+{
+    const struct iovec part = {(void *)(uintptr_t)bytes, len};
+
+    assert_int_equal(ramet_objstore_remove(store, key, NULL), RAMET_OK);
+    assert_int_equal(ramet_objstore_put(store, key, &part, 1, NULL), RAMET_OK);
+}
+
+static void
+damage_object(struct fixture *f, const char *key, size_t len, size_t step)
+{
+    uint8_t *const bytes = malloc(len);
+    unsigned damaged;
+
+    assert_int_equal(
+        ramet_objstore_read_full(f->inner, key, 0, bytes, len, NULL), RAMET_OK);
+    for (size_t at = 0; at < len; at += step) {
+        bytes[at] ^= (uint8_t)(1u << at % 8);
+        put_back(f->inner, key, bytes, len);
+        damaged = 0;
+        if (ramet_history_verify(f->model.history, count_damaged, &damaged,
+                                 NULL, NULL) != RAMET_ECORRUPT ||
+            damaged == 0)
+            fail_msg("%s: a bit at %u went unnoticed", key, (unsigned)at);
+        bytes[at] ^= (uint8_t)(1u << at % 8);
+    }
+    put_back(f->inner, key, bytes, len - 1);
+    damaged = 0;
+    assert_int_equal(ramet_history_verify(f->model.history, count_damaged,
+                                          &damaged, NULL, NULL),
+                     RAMET_ECORRUPT);
+    put_back(f->inner, key, bytes, len);
+    free(bytes);
+}
+
+static void
+verify__finds_each_flipped_bit_and_each_missing_object(void **state)
+{
+    struct keys *const keys = calloc(1, sizeof(*keys));
+    struct fixture f;
+    unsigned damaged = 0;
+
+    (void)state;
+    fixture_open(&f);
+    model_write(&f.model, 1, 5);
+    f.model.never_inline = true;
+    model_write(&f.model, 1, 300); /* chunks */
+    f.model.never_inline = false;
+    for (int i = 0; i < 33; i++)
+        model_write_random(&f.model, 1);
+    assert_int_equal(ramet_history_make_map(f.model.history, f.model.lsn, NULL),
+                     RAMET_OK);
+    model_write_random(&f.model, 1); /* names the map */
+    assert_int_equal(ramet_history_verify(f.model.history, count_damaged,
+                                          &damaged, NULL, NULL),
+                     RAMET_OK);
+    assert_int_equal(damaged, 0);
+    assert_int_equal(
+        ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),
+        RAMET_OK);
+    assert_int_equal(keys->count, 36 + 1 + 1); /* commits, map, segment */
+    for (unsigned i = 0; i < keys->count; i++) {
+        const bool few = strstr(keys->key[i], "commits") != NULL && i % 9 != 0;
+
+        if (few)
+            continue;
+        damage_object(&f, keys->key[i], (size_t)keys->size[i],
+                      keys->size[i] > 4000 ? 13 : 1);
+    }
+    for (unsigned i = 1; i < keys->count; i++) { /* not the newest commit */
+        uint8_t *const bytes = malloc((size_t)keys->size[i]);
+
+        assert_int_equal(ramet_objstore_read_full(f.inner, keys->key[i], 0,
+                                                  bytes, (size_t)keys->size[i],
+                                                  NULL),
+                         RAMET_OK);
+        assert_int_equal(ramet_objstore_remove(f.inner, keys->key[i], NULL),
+                         RAMET_OK);
+        damaged = 0;
+        f.store->traits = RAMET_STORE_LISTS_CHEAPLY;
+        assert_int_equal(ramet_history_verify(f.model.history, count_damaged,
+                                              &damaged, NULL, NULL),
+                         RAMET_ECORRUPT);
+        put_back(f.inner, keys->key[i], bytes, (size_t)keys->size[i]);
+        free(bytes);
+    }
+    fixture_close(&f);
+    free(keys);
+}
+
+/* Train a dictionary on pages like the model's, and use it. */
+static void
+use_dictionary(struct model *model, uint8_t **out_dict)
+{
+    uint8_t *const samples = malloc(2000 * 512);
+    size_t len = 0;
+    bool worth = false;
+
+    for (uint32_t i = 0; i < 2000; i++)
+        model_fill(samples + i * 512, 512, 100000 + i);
+    assert_int_equal(
+        ramet_dict_train(samples, 2000, 512, &worth, out_dict, &len, NULL),
+        RAMET_OK);
+    assert_true(worth);
+    assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
+                                      len, &model->dict_extent, NULL),
+                     RAMET_OK);
+    model->dict = *out_dict;
+    model->dict_len = len;
+    free(samples);
+}
+
+/* Dictionary, own map with inline and separate segments: bits and reading. */
+static void
+verify__knows_dictionaries_and_own_maps(void **state)
+{
+    struct keys *const keys = calloc(1, sizeof(*keys));
+    struct ramet_commit_object commit;
+    struct ramet_extent dict;
+    struct ramet_head head;
+    struct fixture f;
+    struct ramet_err err = {.text = ""};
+    uint8_t *dict_bytes = NULL;
+    unsigned damaged = 0;
+
+    (void)state;
+    fixture_open(&f);
+    use_dictionary(&f.model, &dict_bytes);
+    f.model.segment_pages = 40;
+    model_write(&f.model, 1, 1600);
+    f.model.segment_pages = 0;
+    model_write(&f.model, 7, 2);
+    assert_int_equal(ramet_history_commit(f.model.history, 1, &commit, NULL),
+                     RAMET_OK);
+    assert_int_equal(commit.map.lsn, 1);
+    assert_true(commit.has_inline && commit.segments[0].has_dict);
+    ramet_commit_done(&commit);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_dict(f.model.history, &head, &dict, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&dict.hash, &f.model.dict_extent.hash, 16);
+    model_reopen(&f.model);
+    model_check_lsn(&f.model, 1);
+    model_check_lsn(&f.model, 2);
+    if (ramet_history_verify(f.model.history, count_damaged, &damaged, NULL,
+                             &err) != RAMET_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(
+        ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),
+        RAMET_OK);
+    for (unsigned i = 0; i < keys->count; i++) /* a few bits of each */
+        damage_object(&f, keys->key[i], (size_t)keys->size[i],
+                      (size_t)keys->size[i] / 23 + 1);
+    fixture_close(&f);
+    ramet_free(dict_bytes);
+    free(keys);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(verify__knows_dictionaries_and_own_maps),
+        cmocka_unit_test(
+            verify__finds_each_flipped_bit_and_each_missing_object),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

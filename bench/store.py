@@ -3,9 +3,10 @@
 
 A database of 200 MB into a bucket of Ceph's gateway, which is brought up for
 that, and back: `ramet init` against `zstd -3` and then `rclone`, `ramet clone
---hydrate` against `rclone` and then `zstd -d`, in rounds that alternate. Then the
-same through a link of 20 ms there and back and 200 Mbit/s (delayproxy.c), and what
-part of it Ramet fills: of the whole time, and from its first page to its last.
+--hydrate` against `rclone` and then `zstd -d`, in rounds that alternate: seconds, and
+those of CPU (but the gateway's). Then the same through a link of 20 ms there and back
+and 200 Mbit/s (delayproxy.c), and what part of it Ramet fills: of the whole time, and
+from its first page to its last.
 With `--pulls N` something else: N commits of one row by one process, and what a pull
 of the first, of all others, and a clone ask the bucket for.
 Nothing here asserts.
@@ -114,24 +115,40 @@ class Bench:
     def up_by_hand(self, endpoint=None):
         remove(self.packed)
         os.sync()
-        began = time.perf_counter()
-        common.timed("zstd", "-q", "-3", "-T1", self.base, "-o", self.packed)
         # rclone leaves alone what is there already, with the same time.
-        self.rclone(self.packed, self.by_hand, endpoint)
-        return time.perf_counter() - began
+        return one_run(
+            common.timed("zstd", "-q", "-3", "-T1", self.base, "-o",
+                         self.packed),
+            self.rclone(self.packed, self.by_hand, endpoint))
 
     def down_by_hand(self, endpoint=None):
         remove(self.packed, self.unpacked)
         os.sync()
-        began = time.perf_counter()
-        self.rclone(self.by_hand, self.packed, endpoint)
-        common.timed("zstd", "-q", "-d", self.packed, "-o", self.unpacked)
-        return time.perf_counter() - began
+        return one_run(
+            self.rclone(self.by_hand, self.packed, endpoint),
+            common.timed("zstd", "-q", "-d", self.packed, "-o",
+                         self.unpacked))
 
 
-def line(name, seconds, ratio="", memory=""):
-    print("%-38s %9.2f   %-24s %12s" % (name, common.median(seconds), ratio,
-                                        memory), flush=True)
+def one_run(*parts):
+    """Commands one after the other, as one."""
+    return common.Timed(sum(part.seconds for part in parts),
+                        sum(part.cpu_seconds for part in parts),
+                        max(part.peak_bytes for part in parts), "")
+
+
+def ratios(runs, others, what):
+    return common.spread([getattr(a, what) / getattr(b, what)
+                          for a, b in zip(runs, others)])
+
+
+def line(name, runs, by_hand=None):
+    print("%-24s %8.2f  %-20s %6.2f  %-20s %9s" % (
+        name, common.median([run.seconds for run in runs]),
+        ratios(runs, by_hand, "seconds") if by_hand else "",
+        common.median([run.cpu_seconds for run in runs]),
+        ratios(runs, by_hand, "cpu_seconds") if by_hand else "",
+        common.megabytes(max(run.peak_bytes for run in runs))), flush=True)
 
 
 WAYS = (("up", "zstd -3, then rclone", "ramet init"),
@@ -139,8 +156,9 @@ WAYS = (("up", "zstd -3, then rclone", "ramet init"),
 
 
 def print_heading():
-    print("%-38s %9s   %-24s %12s" % ("", "seconds", "times that by hand",
-                                      "peak memory"))
+    print("%-24s %8s  %-20s %6s  %-20s %9s" % (
+        "", "seconds", "times that by hand", "CPU", "times that by hand",
+        "memory"))
 
 
 def against_by_hand(bench, rounds):
@@ -152,12 +170,8 @@ def against_by_hand(bench, rounds):
         runs["down"].append(bench.hydrate())
     print_heading()
     for way, by_hand, ours in WAYS:
-        theirs = runs[way + " by hand"]
-        seconds = [run.seconds for run in runs[way]]
-        line(by_hand, theirs)
-        line(ours, seconds,
-             common.spread([a / b for a, b in zip(seconds, theirs)]),
-             common.megabytes(max(run.peak_bytes for run in runs[way])))
+        line(by_hand, runs[way + " by hand"])
+        line(ours, runs[way], runs[way + " by hand"])
 
 
 def on_link(bench, run):
@@ -183,15 +197,14 @@ def through_a_link(bench, rounds):
             run, link = on_link(bench,
                                 lambda link, do=ours: do(link.environment))
             moved, between = link.moved(way)
-            runs[way].append(run.seconds)
+            runs[way].append(run)
             fills[way].append((moved * 8 / (LINK_MBIT * 1e6) / run.seconds,
                                between, moved))
     print("\nthrough %d ms and %d Mbit/s:" % (ROUND_TRIP_MS, LINK_MBIT))
     print_heading()
     for way, by_hand, ours in WAYS:
         line(by_hand, runs[way + " by hand"])
-        line(ours, runs[way], common.spread(
-            [a / b for a, b in zip(runs[way], runs[way + " by hand"])]))
+        line(ours, runs[way], runs[way + " by hand"])
         whole, between, moved = (common.median(values)
                                  for values in zip(*fills[way]))
         print("  %s; %.0f %% of the link, from the first page to the last "

@@ -550,6 +550,8 @@ def main():
     parser.add_argument("--plot", help="an SVG to be written")
     parser.add_argument("--only", help="questions whose name has this")
     options = parser.parse_args()
+    if options.front and not options.bucket:
+        parser.error("--front stands before a bucket: it goes with --bucket")
     with tempfile.TemporaryDirectory(prefix="ramet-cold-") as work:
         bench = Bench(work, options)
         try:

@@ -1,175 +1,21 @@
 /*
  * test_frame.c - from places to pages: damage, nonsense under a right hash,
- * dictionaries, coalesced reads, failing memory and stores.
- *
- * Bodies are made with zstd's plain interface, not by the segment writer.
+ * dictionaries, failing memory and stores.
  */
 #include "tests/support/cmocka_all.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <zdict.h>
 #include <zstd.h>
 
 #include "core/alloc.h"
 #include "core/thread.h"
-#include "pagestore/frame.h"
-#include "tests/support/faultstore.h"
-
-#define PAGE 4096u
-#define DICT_SIZE 8192u
-
-struct fixture {
-    struct ramet_objstore *memory;
-    struct ramet_objstore *store; /* counts and fails; over memory */
-    struct ramet_frame_reader *reader;
-    uint8_t dict[DICT_SIZE];
-    size_t dict_len;
-};
-
-/* Page `pgno`: text-like, different for each. */
-static void
-fill_page(uint8_t page[PAGE], uint32_t pgno)
-{
-    char *at = (char *)page;
-    size_t left = PAGE;
-    unsigned n = 0;
-
-    memset(page, 0, PAGE);
-    while (left > 64) {
-        const int len =
-            snprintf(at, left, "row %u of page %u, user%u@example.org;", n,
-                     pgno, (pgno * 2654435761u + n * 40503u) % 100000u);
-
-        at += len;
-        left -= (size_t)len;
-        n++;
-    }
-}
-
-static size_t
-train_dict(uint8_t dict[DICT_SIZE])
-{
-    enum { SAMPLES = 200 };
-    uint8_t *pages = malloc((size_t)SAMPLES * PAGE);
-    size_t sizes[SAMPLES];
-    size_t len;
-
-    for (uint32_t i = 0; i < SAMPLES; i++) {
-        fill_page(pages + (size_t)i * PAGE, 1000 + i);
-        sizes[i] = PAGE;
-    }
-    len = ZDICT_trainFromBuffer(dict, DICT_SIZE, pages, sizes, SAMPLES);
-    free(pages);
-    return ZDICT_isError(len) ? 0 : len;
-}
-
-static int
-setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-
-    *state = f;
-    if (ramet_memstore_open(&f->memory, NULL) != RAMET_OK)
-        return -1;
-    f->store = ramet_faultstore_new(f->memory);
-    f->dict_len = train_dict(f->dict);
-    if (f->store == NULL || f->dict_len == 0)
-        return -1;
-    return ramet_frame_reader_new(f->store, &f->reader, NULL) == RAMET_OK ? 0
-                                                                          : -1;
-}
-
-static int
-teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    ramet_frame_reader_free(f->reader);
-    ramet_objstore_close(f->store);
-    ramet_objstore_close(f->memory);
-    free(f);
-    return 0;
-}
-
-/* Put `len` bytes behind `before` bytes of filling into segment `id`. */
-static struct ramet_extent
-place_bytes(struct fixture *f, uint8_t id, const void *bytes, size_t len,
-            size_t before)
-{
-    struct ramet_extent extent = {.kind = RAMET_IN_SEGMENT,
-                                  .segment = {{{id}}},
-                                  .offset_bytes = before,
-                                  .length_bytes = (uint32_t)len,
-                                  .hash_algo = RAMET_HASH_XXH3_128,
-                                  .hash = ramet_hash128(bytes, len)};
-    uint8_t *filling = calloc(1, before + 1);
-    const struct iovec parts[] = {{filling, before},
-                                  {(void *)(uintptr_t)bytes, len}};
-    char key[RAMET_KEY_MAX];
-
-    ramet_extent_key(&extent, key);
-    assert_int_equal(ramet_objstore_put(f->memory, key, parts, 2, NULL),
-                     RAMET_OK);
-    free(filling);
-    return extent;
-}
-
-/* A plain frame of pages first_pgno.., in a segment of its own. */
-static struct ramet_frame
-put_frame(struct fixture *f, uint8_t id, uint32_t first_pgno, uint32_t count)
-{
-    struct ramet_frame frame = {.first_pgno = first_pgno, .page_count = count};
-    uint8_t *pages = malloc((size_t)count * PAGE);
-    uint8_t *body = malloc(ZSTD_compressBound((size_t)count * PAGE));
-    size_t len;
-
-    for (uint32_t i = 0; i < count; i++)
-        fill_page(pages + (size_t)i * PAGE, first_pgno + i);
-    len = ZSTD_compress(body, ZSTD_compressBound((size_t)count * PAGE), pages,
-                        (size_t)count * PAGE, 3);
-    frame.extent = place_bytes(f, id, body, len, 32);
-    free(pages);
-    free(body);
-    return frame;
-}
-
-static struct ramet_extent
-put_dict(struct fixture *f, uint8_t id)
-{
-    uint8_t body[2 * DICT_SIZE];
-    const size_t len =
-        ZSTD_compress(body, sizeof(body), f->dict, f->dict_len, 3);
-
-    return place_bytes(f, id, body, len, 32);
-}
-
-static struct ramet_frame
-put_dict_frame(struct fixture *f, uint8_t id, uint32_t pgno,
-               const struct ramet_extent *base)
-{
-    struct ramet_frame frame = {.kind = RAMET_FRAME_DICT,
-                                .first_pgno = pgno,
-                                .page_count = 1,
-                                .base = *base};
-    ZSTD_CCtx *cctx = ZSTD_createCCtx();
-    uint8_t page[PAGE];
-    uint8_t body[2 * PAGE];
-    size_t len;
-
-    fill_page(page, pgno);
-    len = ZSTD_compress_usingDict(cctx, body, sizeof(body), page, PAGE, f->dict,
-                                  f->dict_len, 3);
-    ZSTD_freeCCtx(cctx);
-    frame.extent = place_bytes(f, id, body, len, 32);
-    return frame;
-}
+#include "tests/pagestore/frame_fixture.h"
 
 /* Read; on RAMET_OK the pages are checked, else that there is a text. */
 static enum ramet_rc
-read_frame(struct fixture *f, const struct ramet_frame *frame)
+read_frame(struct frame_fixture *f, const struct ramet_frame *frame)
 {
     uint8_t *out = calloc(RAMET_FRAME_PAGES_MAX + 1, PAGE);
     uint8_t page[PAGE];
@@ -226,7 +72,7 @@ page_size_valid__is_a_power_of_two_in_range(void **state)
 static void
 read__gives_pages(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_frame one = put_frame(f, 1, 5, 1);
     const struct ramet_frame many = put_frame(f, 2, 100, RAMET_FRAME_PAGES_MAX);
 
@@ -238,7 +84,7 @@ read__gives_pages(void **state)
 static void
 read__rejects_every_single_bit_flip(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_frame good = put_frame(f, 1, 5, 1);
     uint8_t body[PAGE];
     char key[RAMET_KEY_MAX];
@@ -272,7 +118,7 @@ read__rejects_every_single_bit_flip(void **state)
 static void
 read__rejects_every_truncation(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_frame good = put_frame(f, 1, 5, 1);
     const uint32_t len = good.extent.length_bytes;
     uint8_t body[PAGE];
@@ -300,8 +146,8 @@ read__rejects_every_truncation(void **state)
 }
 
 static void
-expect_sealed(struct fixture *f, uint8_t id, const uint8_t *body, size_t len,
-              enum ramet_rc expected, const char *what)
+expect_sealed(struct frame_fixture *f, uint8_t id, const uint8_t *body,
+              size_t len, enum ramet_rc expected, const char *what)
 {
     struct ramet_frame frame = {.first_pgno = 1, .page_count = 1};
     enum ramet_rc rc;
@@ -316,7 +162,7 @@ static void
 read__rejects_well_hashed_nonsense(void **state)
 {
     static const uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9};
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame with_dict = put_dict_frame(f, 91, 1, &base);
     struct ramet_frame plain = with_dict;
@@ -360,7 +206,7 @@ read__rejects_well_hashed_nonsense(void **state)
 static void
 read__refuses_what_a_parent_must_not_say(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_frame good = put_frame(f, 1, 5, 1);
     struct ramet_frame bad = good;
 
@@ -392,7 +238,7 @@ read__refuses_what_a_parent_must_not_say(void **state)
 static void
 dict__is_read_once(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame a = put_dict_frame(f, 1, 7, &base);
     const struct ramet_frame b = put_dict_frame(f, 2, 8, &base);
@@ -407,7 +253,7 @@ dict__is_read_once(void **state)
 static void
 dict__cache_is_bounded_and_keeps_what_is_used(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent first = put_dict(f, 90);
     const struct ramet_frame a = put_dict_frame(f, 1, 7, &first);
     uint64_t reads;
@@ -431,7 +277,7 @@ dict__cache_is_bounded_and_keeps_what_is_used(void **state)
 static void
 dict__damaged_or_another_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame good = put_dict_frame(f, 1, 7, &base);
     struct ramet_frame bad = good;
@@ -467,204 +313,6 @@ dict__damaged_or_another_is_refused(void **state)
     assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
 }
 
-/* ---- many ----------------------------------------------------------------- */
-
-struct visited {
-    uint32_t seen[64]; /* first pages, in order */
-    size_t count;
-    size_t fail_at; /* count at which the visitor fails; 0: never */
-};
-
-static enum ramet_rc
-visit(void *ctx, const struct ramet_frame *frame, const uint8_t *pages,
-      size_t len, struct ramet_err *err)
-{
-    struct visited *visited = ctx;
-    uint8_t page[PAGE];
-
-    assert_int_equal(len, (size_t)frame->page_count * PAGE);
-    assert_true(visited->count < 64);
-    visited->seen[visited->count++] = frame->first_pgno;
-    for (uint32_t i = 0; i < frame->page_count; i++) {
-        fill_page(page, frame->first_pgno + i);
-        assert_memory_equal(pages + (size_t)i * PAGE, page, PAGE);
-    }
-    if (visited->count == visited->fail_at)
-        return RAMET_FAIL(err, RAMET_ECANCELLED, "enough");
-    return RAMET_OK;
-}
-
-/* A segment of frames of one page each, `gap` bytes between them. */
-static void
-put_many(struct fixture *f, uint8_t id, struct ramet_frame *out, size_t count,
-         size_t gap, uint32_t first_pgno)
-{
-    const size_t room = 32 + count * (2 * PAGE + gap);
-    uint8_t *object = calloc(1, room);
-    struct ramet_extent extent;
-    size_t at = 32;
-
-    for (size_t i = 0; i < count; i++) {
-        uint8_t page[PAGE];
-        size_t len;
-
-        fill_page(page, first_pgno + (uint32_t)i);
-        len = ZSTD_compress(object + at, room - at, page, PAGE, 3);
-        out[i] = (struct ramet_frame){
-            .extent = {.offset_bytes = at,
-                       .length_bytes = (uint32_t)len,
-                       .hash_algo = RAMET_HASH_XXH3_128,
-                       .hash = ramet_hash128(object + at, len)},
-            .first_pgno = first_pgno + (uint32_t)i,
-            .page_count = 1};
-        at += len + gap;
-    }
-    extent = place_bytes(f, id, object, at, 0);
-    for (size_t i = 0; i < count; i++) {
-        out[i].extent.kind = extent.kind;
-        out[i].extent.segment = extent.segment;
-    }
-    free(object);
-}
-
-static enum ramet_rc
-read_many(struct fixture *f, const struct ramet_frame *frames, size_t count,
-          struct visited *visited)
-{
-    return ramet_frame_read_many(f->reader, frames, count, PAGE, visit, visited,
-                                 NULL);
-}
-
-static void
-read_many__coalesces_neighbours(void **state)
-{
-    struct fixture *f = *state;
-    struct ramet_frame frames[40];
-    struct visited visited = {0};
-
-    put_many(f, 1, frames, 20, 0, 100);
-    put_many(f, 2, frames + 20, 20, 0, 500);
-    for (size_t i = 0; i < 20; i++) { /* out of order */
-        const struct ramet_frame swap = frames[i];
-
-        frames[i] = frames[39 - i];
-        frames[39 - i] = swap;
-    }
-    assert_int_equal(read_many(f, frames, 40, &visited), RAMET_OK);
-    assert_int_equal(visited.count, 40);
-    /* The range of the frame given first is the first. */
-    for (size_t i = 0; i < 20; i++) {
-        assert_int_equal(visited.seen[i], 500 + i);
-        assert_int_equal(visited.seen[20 + i], 100 + i);
-    }
-    assert_int_equal(ramet_faultstore_counts(f->store).reads, 2);
-    assert_int_equal(read_many(f, frames, 0, &visited), RAMET_OK);
-    assert_int_equal(ramet_faultstore_counts(f->store).reads, 2);
-}
-
-/* How many reads ten frames take with `gap` bytes between them. */
-static uint64_t
-reads_over(struct fixture *f, uint8_t id, size_t gap)
-{
-    struct ramet_frame frames[10];
-    struct visited visited = {0};
-
-    put_many(f, id, frames, 10, gap, 100);
-    ramet_faultstore_reset_counts(f->store);
-    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_OK);
-    assert_int_equal(visited.count, 10);
-    return ramet_faultstore_counts(f->store).reads;
-}
-
-static void
-read_many__bridges_small_gaps_only(void **state)
-{
-    struct fixture *f = *state;
-
-    assert_int_equal(reads_over(f, 1, 32768), 1);
-    assert_int_equal(reads_over(f, 2, 32769), 10);
-    f->store->traits |= RAMET_STORE_READS_PARTS; /* a read is a request */
-    assert_int_equal(reads_over(f, 3, 4096), 1);
-    assert_int_equal(reads_over(f, 4, 4097), 10);
-    f->store->traits |= RAMET_STORE_SENDS_AHEAD; /* and comes as it was asked */
-    assert_int_equal(reads_over(f, 5, 0), 1);
-    assert_int_equal(reads_over(f, 6, 1), 10);
-}
-
-static void
-read_many__reads_a_mebibyte_or_so_at_once(void **state)
-{
-    struct fixture *f = *state;
-    struct ramet_frame frames[64];
-    struct visited visited = {0};
-
-    put_many(f, 1, frames, 64, 32000, 100); /* some 2.1 MB */
-    assert_int_equal(read_many(f, frames, 64, &visited), RAMET_OK);
-    assert_int_equal(visited.count, 64);
-    assert_int_equal(ramet_faultstore_counts(f->store).reads, 2);
-    assert_true(ramet_faultstore_counts(f->store).bytes_read > 2000000);
-    assert_true(ramet_faultstore_counts(f->store).bytes_read <= 2u << 20);
-}
-
-static void
-read_many__takes_the_same_frame_twice(void **state)
-{
-    struct fixture *f = *state;
-    struct ramet_frame frames[3];
-    struct visited visited = {0};
-
-    put_many(f, 1, frames, 2, 0, 100);
-    frames[2] = frames[0];
-    assert_int_equal(read_many(f, frames, 3, &visited), RAMET_OK);
-    assert_int_equal(visited.count, 3);
-}
-
-/* As only a map says that lies. */
-static void
-read_many__of_a_frame_within_another__reads_that_as_a_whole(void **state)
-{
-    struct fixture *f = *state;
-    struct ramet_frame frames[2];
-    struct visited visited = {0};
-
-    put_many(f, 1, frames, 1, 0, 100);
-    assert_true(frames[0].extent.length_bytes > 20);
-    frames[1] = frames[0];
-    frames[1].extent.offset_bytes += 4;
-    frames[1].extent.length_bytes -= 12;
-    assert_int_equal(read_many(f, frames, 2, &visited), RAMET_ECORRUPT);
-    assert_int_equal(visited.count, 1);
-    assert_int_equal(visited.seen[0], 100);
-}
-
-static void
-read_many__ends_where_the_visitor_fails(void **state)
-{
-    struct fixture *f = *state;
-    struct ramet_frame frames[10];
-    struct visited visited = {.fail_at = 4};
-
-    put_many(f, 1, frames, 10, 0, 100);
-    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_ECANCELLED);
-    assert_int_equal(visited.count, 4);
-}
-
-static void
-read_many__refuses_a_bad_frame(void **state)
-{
-    struct fixture *f = *state;
-    struct ramet_frame frames[10];
-    struct visited visited = {0};
-
-    put_many(f, 1, frames, 10, 0, 100);
-    frames[7].extent.hash.bytes[5] ^= 1;
-    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_ECORRUPT);
-    assert_int_equal(visited.count, 7);
-    frames[7].kind = (enum ramet_frame_kind)3;
-    assert_int_equal(read_many(f, frames, 10, &visited), RAMET_EVERSION);
-    assert_int_equal(visited.count, 7); /* found before anything was read */
-}
-
 /* ---- faults --------------------------------------------------------------- */
 
 static void
@@ -672,7 +320,7 @@ read__notices_what_the_store_does_wrong(void **state)
 {
     static const enum ramet_fault faults[] = {
         RAMET_FAULT_FLIP_BIT, RAMET_FAULT_SHORT, RAMET_FAULT_OTHER_KEY};
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame frame = put_dict_frame(f, 1, 7, &base);
     struct visited visited = {0};
@@ -731,7 +379,7 @@ read__of_what_somebody_kept_wrong_is_anew_and_once(void **state)
 {
     static const struct ramet_objstore_ops ops = {.read = keeper_read,
                                                   .refresh = keeper_refresh};
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame frame = put_dict_frame(f, 1, 7, &base);
     const struct ramet_extent *const places[] = {&frame.extent, &base};
@@ -768,7 +416,7 @@ read__of_what_somebody_kept_wrong_is_anew_and_once(void **state)
 static void
 read__survives_failure_of_each_allocation(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame frame = put_dict_frame(f, 1, 7, &base);
     enum ramet_rc rc = RAMET_ENOMEM;
@@ -795,7 +443,7 @@ read__survives_failure_of_each_allocation(void **state)
 }
 
 struct thread {
-    struct fixture *f;
+    struct frame_fixture *f;
     const struct ramet_frame *frames;
     struct ramet_thread thread;
     unsigned failed;
@@ -824,7 +472,7 @@ read_all(void *arg)
 static void
 read__works_from_many_threads(void **state)
 {
-    struct fixture *f = *state;
+    struct frame_fixture *f = *state;
     struct ramet_frame frames[12];
     struct thread threads[4];
 
@@ -845,7 +493,8 @@ read__works_from_many_threads(void **state)
     }
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test)                                                             \
+    cmocka_unit_test_setup_teardown(test, frame_setup, frame_teardown)
 
 int
 main(void)
@@ -861,13 +510,6 @@ main(void)
         TEST(dict__is_read_once),
         TEST(dict__cache_is_bounded_and_keeps_what_is_used),
         TEST(dict__damaged_or_another_is_refused),
-        TEST(read_many__coalesces_neighbours),
-        TEST(read_many__bridges_small_gaps_only),
-        TEST(read_many__reads_a_mebibyte_or_so_at_once),
-        TEST(read_many__takes_the_same_frame_twice),
-        TEST(read_many__of_a_frame_within_another__reads_that_as_a_whole),
-        TEST(read_many__ends_where_the_visitor_fails),
-        TEST(read_many__refuses_a_bad_frame),
         TEST(read__notices_what_the_store_does_wrong),
         TEST(read__of_what_somebody_kept_wrong_is_anew_and_once),
         TEST(read__survives_failure_of_each_allocation),

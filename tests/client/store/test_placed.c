@@ -118,6 +118,72 @@ size_of(const struct place *p, const char *name)
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+static void
+begin(struct ramet_session *session)
+{
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+}
+
+static void
+publish(struct ramet_session *session)
+{
+    OK(ramet_session_prepare(session, NULL, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
+/* Behind Ramet's back. */
+static void
+overwrite_base(const struct place *p, const void *bytes, size_t len, off_t at)
+{
+    const int fd = open(p->path, O_RDWR);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, len, at), len);
+    close(fd);
+}
+
+/* As somebody else would have it, until the file is closed. */
+static int
+hold_lock(const struct place *p, unsigned place)
+{
+    char path[300];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/lock", p->dir);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(
+        ramet_os_system()->lock(NULL, fd, place, 1, RAMET_LOCK_SHARED), 0);
+    return fd;
+}
+
+/* The remote's LSN 2, in which page 5 is another. */
+static struct image *
+change_page_5(struct place *p, const struct image *image)
+{
+    struct image *const next = image_copy(image);
+
+    image_write(next, 4 * PAGE, "theirs", 6);
+    remote_add(&p->remote, image_ref(next));
+    return next;
+}
+
+/* In a child: LSN 2, which changed page 5, is pulled. */
+static struct ramet_session *
+pull_in_child(struct place *p)
+{
+    struct ramet_err err = {.text = ""};
+    struct ramet_session *const session = place_open_in_child(p);
+
+    child_require(try_pull(p, session, 2, (struct ramet_run){5, 5}, &err) ==
+                      RAMET_OK,
+                  "pull", &err);
+    return session;
+}
+
 /* ---- well ------------------------------------------------------------------ */
 
 /* But for page 1, whose first bytes stand elsewhere, none lies in a fetch file. */
@@ -175,7 +241,6 @@ placed_page__is_wanted__is_not_brought_twice(void **state)
     struct ramet_err err = {.text = ""};
     uint8_t page[PAGE];
     size_t got;
-    int fd;
 
     OK(place_pages(p, session, 1, 2, 20, e));
     ramet_replica_set_fetcher(ramet_session_replica(session), find_here, NULL);
@@ -189,10 +254,7 @@ placed_page__is_wanted__is_not_brought_twice(void **state)
     assert_int_equal(
         ramet_session_read(session, 21 * PAGE, page, PAGE, &got, &err),
         RAMET_EUNREACHABLE);
-    fd = open(p->path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pwrite(fd, "lost", 4, 5 * PAGE), 4);
-    close(fd);
+    overwrite_base(p, "lost", 4, 5 * PAGE);
     assert_int_equal(
         ramet_session_read(session, 5 * PAGE, page, PAGE, &got, &err),
         RAMET_EUNREACHABLE);
@@ -213,13 +275,9 @@ placed_page__is_committed_meanwhile__covers_nothing(void **state)
 
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
     image_write(ours, 4 * PAGE, "ours", 4);
-    OK(ramet_session_pin(session, e));
-    OK(ramet_session_reserve(session, e));
+    begin(session);
     OK(ramet_session_write(session, 4 * PAGE, "ours", 4, e));
-    OK(ramet_session_prepare(session, NULL, e));
-    ramet_session_publish(session);
-    ramet_session_release(session);
-    ramet_session_unpin(session);
+    publish(session);
     assert_true(settle(session));
     place_expect(session, ours, __LINE__);
     OK(ramet_session_checkpoint(session, true, e));
@@ -237,20 +295,13 @@ placed_page__is_pulled_meanwhile__is_the_newer_one(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(4, PAGES * PAGE);
     struct ramet_session *const session = lazy_clone(p, image, NULL);
-    struct image *const next = image_copy(image);
+    struct image *const next = change_page_5(p, image);
     pid_t child;
 
-    image_write(next, 4 * PAGE, "theirs", 6);
-    remote_add(&p->remote, image_ref(next));
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
     child = child_fork();
     if (child == 0) {
-        struct ramet_err err = {.text = ""};
-        struct ramet_session *const s = place_open_in_child(p);
-
-        child_require(try_pull(p, s, 2, (struct ramet_run){5, 5}, &err) ==
-                          RAMET_OK,
-                      "pull", &err);
+        (void)pull_in_child(p);
         _exit(0);
     }
     child_await(child);
@@ -302,7 +353,7 @@ placed_page__is_pulled_fetched_and_written_meanwhile__is_not_read(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(10, PAGES * PAGE);
     struct ramet_session *session = lazy_clone(p, image, NULL);
-    struct image *const next = image_copy(image);
+    struct image *const next = change_page_5(p, image);
     struct ramet_err err = {.text = ""};
     uint8_t page[PAGE];
     size_t got;
@@ -310,17 +361,10 @@ placed_page__is_pulled_fetched_and_written_meanwhile__is_not_read(void **state)
 
     ramet_session_close(session);
     session = place_open(p, 0); /* entries as presence has them */
-    image_write(next, 4 * PAGE, "theirs", 6);
-    remote_add(&p->remote, image_ref(next));
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
     child = child_fork();
     if (child == 0) {
-        struct ramet_session *const s = place_open_in_child(p);
-
-        child_require(try_pull(p, s, 2, (struct ramet_run){5, 5}, &err) ==
-                          RAMET_OK,
-                      "pull", &err);
-        read_page(s, 5, "fetch");
+        read_page(pull_in_child(p), 5, "fetch");
         _exit(0);
     }
     child_await(child);
@@ -357,13 +401,9 @@ placed_page__is_cut_off_meanwhile__is_zeros_when_it_comes_back(void **state)
 
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
     for (unsigned i = 0; i < 2; i++) {
-        OK(ramet_session_pin(session, e));
-        OK(ramet_session_reserve(session, e));
+        begin(session);
         OK(ramet_session_truncate(session, (i == 0 ? 20 : PAGES) * PAGE, e));
-        OK(ramet_session_prepare(session, NULL, e));
-        ramet_session_publish(session);
-        ramet_session_release(session);
-        ramet_session_unpin(session);
+        publish(session);
     }
     image_resize(ours, 20 * PAGE);
     image_resize(ours, PAGES * PAGE);
@@ -425,10 +465,9 @@ placed_pages__of_a_replica_that_was_closed__are_forgotten(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(11, PAGES * PAGE);
     struct ramet_session *session = lazy_clone(p, image, NULL);
-    struct image *const next = image_copy(image);
+    struct image *const next = change_page_5(p, image);
     struct ramet_replica_location location;
     struct ramet_replica *replica;
-    char path[300];
     pid_t child;
     int fd;
 
@@ -440,25 +479,12 @@ placed_pages__of_a_replica_that_was_closed__are_forgotten(void **state)
     ramet_replica_location_done(&location);
     assert_ptr_equal(replica, ramet_session_replica(session));
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
-    snprintf(path, sizeof(path), "%s/lock", p->dir);
-    fd = open(path, O_RDWR);
-    assert_true(fd >= 0); /* somebody else has it open: no checkpoint */
-    assert_int_equal(ramet_os_system()->lock(NULL, fd, RAMET_LOCK_LIVE, 1,
-                                             RAMET_LOCK_SHARED),
-                     0);
+    fd = hold_lock(p, RAMET_LOCK_LIVE); /* it is open: no checkpoint */
     ramet_session_close(session);
     close(fd);
-    image_write(next, 4 * PAGE, "theirs", 6);
-    remote_add(&p->remote, image_ref(next));
     child = child_fork();
     if (child == 0) {
-        struct ramet_err err = {.text = ""};
-        struct ramet_session *const s = place_open_in_child(p);
-
-        child_require(try_pull(p, s, 2, (struct ramet_run){5, 5}, &err) ==
-                          RAMET_OK,
-                      "pull", &err);
-        ramet_session_close(s);
+        ramet_session_close(pull_in_child(p));
         _exit(0);
     }
     child_await(child);
@@ -493,6 +519,27 @@ datasync_or_fail(void *ctx, int fd)
     return disk.fails ? -EIO : ramet_os_system()->datasync(ctx, fd);
 }
 
+static const struct ramet_os *
+disk_that_fails(void)
+{
+    disk.os = *ramet_os_system();
+    disk.os.sync = sync_or_fail;
+    disk.os.datasync = datasync_or_fail;
+    disk.fails = false;
+    return &disk.os;
+}
+
+static void
+settle_and_fail(struct ramet_session *session)
+{
+    bool settled;
+
+    disk.fails = true;
+    assert_int_not_equal(ramet_session_settle(session, &settled, NULL),
+                         RAMET_OK);
+    disk.fails = false;
+}
+
 /* The system lets go of what it did not write, and the next sync says nothing of
  * it. */
 static void
@@ -501,26 +548,13 @@ placed_pages__of_which_a_sync_failed__are_brought_again(void **state)
     static const uint8_t nothing[4 * PAGE];
     struct place *const p = *state;
     struct image *const image = place_image(7, PAGES * PAGE);
-    struct ramet_session *session;
-    struct ramet_err err = {.text = ""};
+    struct ramet_session *const session =
+        lazy_clone(p, image, disk_that_fails());
     bool settled;
-    int fd;
 
-    disk.os = *ramet_os_system();
-    disk.os.sync = sync_or_fail;
-    disk.os.datasync = datasync_or_fail;
-    disk.fails = false;
-    session = lazy_clone(p, image, &disk.os);
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
-    disk.fails = true;
-    assert_int_not_equal(ramet_session_settle(session, &settled, &err),
-                         RAMET_OK);
-    disk.fails = false;
-    fd = open(p->path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pwrite(fd, nothing, sizeof(nothing), 8 * PAGE),
-                     sizeof(nothing));
-    close(fd);
+    settle_and_fail(session);
+    overwrite_base(p, nothing, sizeof(nothing), 8 * PAGE);
     OK(ramet_session_settle(session, &settled, e));
     OK(ramet_session_checkpoint(session, true, e));
     assert_int_equal(count_absent(session), PAGES);
@@ -535,20 +569,11 @@ placed_pages__after_a_checkpoint_that_failed__are_kept_in_a_file(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(9, PAGES * PAGE);
-    struct ramet_session *session;
-    struct ramet_err err = {.text = ""};
-    bool settled;
+    struct ramet_session *const session =
+        lazy_clone(p, image, disk_that_fails());
 
-    disk.os = *ramet_os_system();
-    disk.os.sync = sync_or_fail;
-    disk.os.datasync = datasync_or_fail;
-    disk.fails = false;
-    session = lazy_clone(p, image, &disk.os);
     OK(place_pages(p, session, 1, 2, 5, e));
-    disk.fails = true;
-    assert_int_not_equal(ramet_session_settle(session, &settled, &err),
-                         RAMET_OK);
-    disk.fails = false;
+    settle_and_fail(session);
     OK(place_pages(p, session, 1, 2, 10, e));
     assert_int_equal(count_absent(session), PAGES - 10);
     OK(ramet_session_checkpoint(session, true, e));
@@ -569,15 +594,8 @@ placed_pages__that_no_checkpoint_may_settle__are_given_up(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(8, PAGES * PAGE);
     struct ramet_session *const session = lazy_clone(p, image, NULL);
-    char path[300];
-    int fd;
+    const int fd = hold_lock(p, RAMET_LOCK_UNPINNED);
 
-    snprintf(path, sizeof(path), "%s/lock", p->dir);
-    fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(ramet_os_system()->lock(NULL, fd, RAMET_LOCK_UNPINNED, 1,
-                                             RAMET_LOCK_SHARED),
-                     0);
     OK(place_pages(p, session, 1, 2, PAGES - 1, e));
     assert_false(settle(session));
     assert_int_equal(count_absent(session), PAGES);

@@ -96,6 +96,13 @@ open_on_disk(const struct place *p)
                          &disk.os);
 }
 
+static void
+end_transaction(struct ramet_session *session)
+{
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
 /* A page of this byte, published, synced or not. */
 static enum ramet_rc
 commit(struct ramet_session *session, unsigned page_index, uint8_t byte,
@@ -113,8 +120,7 @@ commit(struct ramet_session *session, unsigned page_index, uint8_t byte,
     rc = is_synced ? ramet_session_sync(session, NULL) : RAMET_OK;
     if (rc == RAMET_OK)
         ramet_session_publish(session);
-    ramet_session_release(session);
-    ramet_session_unpin(session);
+    end_transaction(session);
     return rc;
 }
 
@@ -180,6 +186,17 @@ expect_after_crash(const struct place *p, uint8_t byte)
     ramet_session_close(session);
 }
 
+/* Of two commits at the beginning of a file, unsynced, the power takes the first. */
+static void
+expect_without_the_first_of_two(const struct place *p,
+                                struct ramet_session *session, uint8_t byte)
+{
+    assert_int_equal(commit(session, 0, 4, false), RAMET_OK);
+    assert_int_equal(commit(session, 0, 5, false), RAMET_OK);
+    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
+    expect_after_crash(p, byte);
+}
+
 /* What another sees stays in the log. */
 static struct ramet_session *
 pin_another(struct ramet_session *session)
@@ -208,8 +225,7 @@ static void
 expect_commit_in_another_file(const struct place *p,
                               struct ramet_session *session)
 {
-    ramet_session_release(session);
-    ramet_session_unpin(session);
+    end_transaction(session);
     OK(ramet_session_checkpoint(session, true, e));
     assert_int_equal(commit(session, 0, 3, true), RAMET_OK);
     expect_after_crash(p, 3);
@@ -311,8 +327,7 @@ commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost(
     ramet_session_close(session);
 }
 
-/* The checkpoint that closed the file before has synced it, and no more. Of two
- * commits after it, unsynced, the power takes the first. */
+/* The checkpoint that closed the file before has synced it, and no more. */
 static void
 records_after_a_checkpoint_that_failed__the_first_is_lost__read_as_a_crash(
     void **state)
@@ -325,10 +340,7 @@ records_after_a_checkpoint_that_failed__the_first_is_lost__read_as_a_crash(
     assert_int_equal(ramet_session_checkpoint(session, true, NULL), RAMET_EIO);
     assert_true(disk.fails);
     disk.fails = false;
-    assert_int_equal(commit(session, 0, 2, false), RAMET_OK);
-    assert_int_equal(commit(session, 0, 3, false), RAMET_OK);
-    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
-    expect_after_crash(p, 1);
+    expect_without_the_first_of_two(p, session, 1);
     ramet_session_close(session);
 }
 
@@ -349,10 +361,7 @@ records_after_a_commit_that_failed__the_first_is_lost__read_as_a_crash(
     assert_int_equal(commit(session, 0, 3, true), RAMET_EIO);
     assert_true(disk.fails);
     disk.fails = false;
-    assert_int_equal(commit(session, 0, 4, false), RAMET_OK);
-    assert_int_equal(commit(session, 0, 5, false), RAMET_OK);
-    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
-    expect_after_crash(p, 2);
+    expect_without_the_first_of_two(p, session, 2);
     ramet_session_close(reader);
     ramet_session_close(session);
 }
@@ -372,12 +381,8 @@ records_over_one_taken_back__the_first_is_lost__read_as_a_crash(void **state)
     begin_commit(session);
     OK(ramet_session_prepare(session, NULL, e));
     OK(ramet_session_sync(session, e));
-    ramet_session_release(session);
-    ramet_session_unpin(session);
-    assert_int_equal(commit(session, 0, 4, false), RAMET_OK);
-    assert_int_equal(commit(session, 0, 5, false), RAMET_OK);
-    let_go(p, RAMET_FRAME_FILE_HEADER_SIZE, 64);
-    expect_after_crash(p, 1);
+    end_transaction(session);
+    expect_without_the_first_of_two(p, session, 1);
     ramet_session_close(reader);
     ramet_session_close(session);
 }
@@ -408,8 +413,7 @@ record__over_one_that_was_synced__is_written_again_as_a_whole(void **state)
     assert_true(faultos_has_failed(f));
     OK(ramet_session_sync(session, e));
     ramet_session_publish(session); /* acknowledged */
-    ramet_session_release(session);
-    ramet_session_unpin(session);
+    end_transaction(session);
 
     faultos_stop_at(f, 0);
     ramet_session_close(session);
@@ -440,8 +444,7 @@ record__over_one_that_was_synced__let_go__leaves_none(void **state)
     OK(ramet_session_prepare(session, NULL, e));
     disk.fails = true;
     assert_int_equal(ramet_session_sync(session, NULL), RAMET_EIO);
-    ramet_session_release(session);
-    ramet_session_unpin(session);
+    end_transaction(session);
     let_go_of_what_is_watched();
     disk.fails = false;
     assert_int_equal(commit(session, 1, 3, true), RAMET_OK);
@@ -471,8 +474,7 @@ expect_all_of_one_prepared_twice(struct place *p, size_t first, size_t all)
     disk.words_fail = false;
     OK(ramet_session_sync(session, e));
     ramet_session_publish(session);
-    ramet_session_release(session);
-    ramet_session_unpin(session);
+    end_transaction(session);
     place_expect(session, image, __LINE__);
     ramet_session_close(session);
     session = place_open(p, 0);

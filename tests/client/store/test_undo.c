@@ -126,6 +126,21 @@ rollback__that_cannot_be_written__holds_after_the_process(void **state)
     image_unref(second);
 }
 
+/* What was not synced is gone, and so is the disk. */
+static void
+expect_after_power_cut(struct place *p, struct ramet_session *session,
+                       struct faultos *disk, const struct image *expected)
+{
+    faultos_stop_at(disk, 0);
+    ramet_session_close(session);
+    faultos_fail_at(disk, 0, -1, 0, false);
+    faultos_crash(disk, 0);
+    faultos_free(disk);
+    session = place_open(p, 0);
+    place_expect(session, expected, __LINE__);
+    ramet_session_close(session);
+}
+
 /* Nothing of it was written, but that it was taken back: that is in the index, and
  * on disk. */
 static void
@@ -135,21 +150,14 @@ rollback__that_cannot_be_written__holds_after_a_power_cut(void **state)
     struct image *const first = place_image(1, 3 * PLACE_PAGE);
     struct image *const second = place_image(2, 3 * PLACE_PAGE);
     struct faultos *const disk = faultos_new(p->folder);
-    struct ramet_session *session =
+    struct ramet_session *const session =
         place_open_on(p, RAMET_OPEN_CREATE, faultos_os(disk));
 
     OK(place_commit(session, first, e));
     prepare(session, second);
     faultos_fail_at(disk, FAULTOS_WRITE, 0, EIO, true);
     end(session);
-    faultos_stop_at(disk, 0);
-    ramet_session_close(session);
-    faultos_fail_at(disk, 0, -1, 0, false);
-    faultos_crash(disk, 0); /* what was not synced is gone */
-    faultos_free(disk);
-    session = place_open(p, 0);
-    place_expect(session, first, __LINE__);
-    ramet_session_close(session);
+    expect_after_power_cut(p, session, disk, first);
     image_unref(first);
     image_unref(second);
 }
@@ -180,14 +188,7 @@ expect_no_hold_on_what_follows(struct place *p, unsigned kind)
     end(session);
     faultos_fail_at(disk, 0, -1, 0, false);
     OK(place_commit(session, second, e));
-    faultos_stop_at(disk, 0);
-    ramet_session_close(session);
-    faultos_fail_at(disk, 0, -1, 0, false);
-    faultos_crash(disk, 0); /* what was not synced is gone */
-    faultos_free(disk);
-    session = place_open(p, 0);
-    place_expect(session, second, __LINE__);
-    ramet_session_close(session);
+    expect_after_power_cut(p, session, disk, second);
     image_unref(first);
     image_unref(second);
 }

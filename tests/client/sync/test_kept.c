@@ -151,30 +151,39 @@ counted_open(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
     return ramet_os_system()->open(NULL, dirfd, path, flags, mode);
 }
 
-/* False: there was no nth opening before the other had the push lock. */
-static bool
-act_beside_commit(struct world *world, struct meanwhile *m,
-                  struct ramet_file *other, uint8_t *bytes)
+/* The committer publishes what it prepared; then nothing pends, and all have it. */
+static void
+publish_and_expect(struct world *world, struct meanwhile *m,
+                   struct ramet_file *other, uint8_t *bytes)
 {
     struct ramet_sync_result result;
-    enum ramet_rc rc;
 
-    world_write(other, 500, bytes + 500, 1);
-    m->is_prepared = false;
-    ramet_file_set_waiter(other, &impatient);
-    rc = ramet_file_push(other, &result, NULL);
-    ramet_file_set_waiter(other, NULL);
-    m->openings_left = -1;
-    if (!m->is_prepared)
-        return false;
-    assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
-    assert_true(tell(m, 0)); /* publish it */
+    assert_true(tell(m, 0));
     bytes[700] = ++m->byte;
     OK(ramet_file_push(other, &result, e));
     assert_int_equal(world_status(other).local_commits, 0);
     assert_int_equal(world_status(other).state, RAMET_STATE_CLEAN);
     world_expect(other, bytes, SIZE);
     world_expect_remote(world, result.durable_lsn, bytes, SIZE);
+}
+
+/* False: there was no nth opening before the other had the push lock. */
+static bool
+act_beside_commit(struct world *world, struct meanwhile *m,
+                  struct ramet_file *other, uint8_t *bytes)
+{
+    enum ramet_rc rc;
+
+    world_write(other, 500, bytes + 500, 1);
+    m->is_prepared = false;
+    ramet_file_set_waiter(other, &impatient);
+    rc = ramet_file_push(other, NULL, NULL);
+    ramet_file_set_waiter(other, NULL);
+    m->openings_left = -1;
+    if (!m->is_prepared)
+        return false;
+    assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
+    publish_and_expect(world, m, other, bytes);
     return true;
 }
 
@@ -330,7 +339,6 @@ static bool
 resolve_beside_next(struct world *world, struct meanwhile *m,
                     struct ramet_file *other, unsigned nth, uint8_t *bytes)
 {
-    struct ramet_sync_result result;
     enum ramet_rc rc;
 
     m->is_prepared = false;
@@ -342,13 +350,7 @@ resolve_beside_next(struct world *world, struct meanwhile *m,
     assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
     if (!m->is_prepared)
         return false;
-    assert_true(tell(m, 0)); /* publish it */
-    bytes[700] = ++m->byte;
-    OK(ramet_file_push(other, &result, e));
-    assert_int_equal(world_status(other).local_commits, 0);
-    assert_int_equal(world_status(other).state, RAMET_STATE_CLEAN);
-    world_expect(other, bytes, SIZE);
-    world_expect_remote(world, result.durable_lsn, bytes, SIZE);
+    publish_and_expect(world, m, other, bytes);
     return true;
 }
 

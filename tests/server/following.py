@@ -128,11 +128,24 @@ class Following(unittest.TestCase):
         a("SELECT ramet_push()")
         return a
 
-    def follower(self, **options):
-        """A replica that has every page, and follows."""
-        b = Replica(self, self.url, **options)
+    def whole(self, url=None):
+        """A replica that has every page."""
+        b = Replica(self, url or self.url)
         b("SELECT count(*), sum(length(v)) FROM t")
         b("SELECT ramet_hydrate()")
+        return b
+
+    def first_comes(self, b, a):
+        """To `b`, which alone follows."""
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") == 1))
+        a("UPDATE t SET v = 'first' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "first")
+
+    def follower(self):
+        """A replica that has every page, and follows."""
+        b = self.whole()
         self.assertTrue(wait_for(
             lambda: self.server.metric("ramet_news_streams") >= 2))
         return b
@@ -154,14 +167,8 @@ class Following(unittest.TestCase):
     def test_a_small_commit_costs_a_follower_no_request(self):
         a = self.writer(sync="manual")
         # One that pushes by itself has a stream, too.
-        b = Replica(self, self.url)
-        b("SELECT count(*), sum(length(v)) FROM t")
-        b("SELECT ramet_hydrate()")
-        self.assertTrue(wait_for(
-            lambda: self.server.metric("ramet_news_streams") == 1))
-        a("UPDATE t SET v = 'first' WHERE id = 1")
-        a("SELECT ramet_push()")
-        self.sees(b, "first")
+        b = self.whole()
+        self.first_comes(b, a)
         before = self.asked()
         requests = b.status("requests")
         held = b.status("cached_pages")
@@ -178,14 +185,8 @@ class Following(unittest.TestCase):
 
     def test_held_pages_are_made_of_the_deltas_that_come(self):
         a = self.writer(rows=3000, sync="manual")
-        b = Replica(self, self.url)
-        b("SELECT count(*), sum(length(v)) FROM t")
-        b("SELECT ramet_hydrate()")
-        self.assertTrue(wait_for(
-            lambda: self.server.metric("ramet_news_streams") == 1))
-        a("UPDATE t SET v = 'first' WHERE id = 1")
-        a("SELECT ramet_push()")
-        self.sees(b, "first")
+        b = self.whole()
+        self.first_comes(b, a)
         requests = b.status("requests")
         held = b.status("cached_pages")
         for i in range(40):  # each page several times, over images from before
@@ -200,14 +201,8 @@ class Following(unittest.TestCase):
 
     def test_commits_that_nobody_waits_for_cost_a_follower_no_request(self):
         a = self.writer(rows=3000, sync="manual")
-        b = Replica(self, self.url)
-        b("SELECT count(*), sum(length(v)) FROM t")
-        b("SELECT ramet_hydrate()")
-        self.assertTrue(wait_for(
-            lambda: self.server.metric("ramet_news_streams") == 1))
-        a("UPDATE t SET v = 'first' WHERE id = 1")
-        a("SELECT ramet_push()")
-        self.sees(b, "first")
+        b = self.whole()
+        self.first_comes(b, a)
         requests, held = b.status("requests"), b.status("cached_pages")
         for i in range(200):  # past several maps
             a("UPDATE t SET v = ? WHERE id = ?", "new %d" % i,
@@ -226,14 +221,8 @@ class Following(unittest.TestCase):
     def test_a_follower_receives_what_was_stored_and_asks_for_nothing(self):
         a = self.writer(rows=3000, sync="manual")
         link = Counted(self, self.server.port)
-        b = Replica(self, link.url)
-        b("SELECT count(*), sum(length(v)) FROM t")
-        b("SELECT ramet_hydrate()")
-        self.assertTrue(wait_for(
-            lambda: self.server.metric("ramet_news_streams") == 1))
-        a("UPDATE t SET v = 'first' WHERE id = 1")
-        a("SELECT ramet_push()")
-        self.sees(b, "first")
+        b = self.whole(link.url)
+        self.first_comes(b, a)
         requests, held = b.status("requests"), b.status("cached_pages")
         came, stored = link.came(), self.stored()
         for i in range(300):
@@ -254,11 +243,7 @@ class Following(unittest.TestCase):
         a = self.writer(rows=20000, sync="manual")
         b = Replica(self, self.url)
         self.sees(b, a.one("SELECT v FROM t WHERE id = 1"))
-        self.assertTrue(wait_for(
-            lambda: self.server.metric("ramet_news_streams") == 1))
-        a("UPDATE t SET v = 'first' WHERE id = 1")
-        a("SELECT ramet_push()")
-        self.sees(b, "first")
+        self.first_comes(b, a)
         requests = b.status("requests")
         held = b.status("cached_pages")
         for i in range(10):  # the second page is a delta over one that b never read

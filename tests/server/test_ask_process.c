@@ -3,6 +3,7 @@
  */
 #include "tests/support/cmocka_all.h"
 
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,20 +11,33 @@
 
 #define HOUR_MS 3600000u
 
+/* One that has said something, and has an hour; the process's own end. */
+static int
+begin_process(struct ramet_ask_process *process, const char *text)
+{
+    const ssize_t len = (ssize_t)strlen(text);
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends),
+                     0);
+    *process = (struct ramet_ask_process){
+        .pid = -1,
+        .fd = ends[0],
+        .until_ms = ramet_ask_process_now_ms() + HOUR_MS,
+    };
+    assert_int_equal(send(ends[1], text, (size_t)len, MSG_NOSIGNAL), len);
+    return ends[1];
+}
+
 /* A process that has all it was asked for ready, and takes all that it is sent. */
 static void
 process__is_not_heard_once_its_time_is_over(void **state)
 {
-    struct ramet_ask_process process = {.pid = -1};
+    struct ramet_ask_process process;
+    const int end = begin_process(&process, "onetwo");
     char buf[4] = "";
-    int ends[2];
 
     (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends),
-                     0);
-    process.fd = ends[0];
-    assert_int_equal(send(ends[1], "onetwo", 6, MSG_NOSIGNAL), 6);
-    process.until_ms = ramet_ask_process_now_ms() + HOUR_MS;
     assert_true(ramet_ask_process_receive(&process, buf, 3));
     assert_string_equal(buf, "one");
     assert_true(ramet_ask_process_send(&process, buf, 3));
@@ -34,28 +48,23 @@ process__is_not_heard_once_its_time_is_over(void **state)
     process.until_ms += HOUR_MS;
     assert_true(ramet_ask_process_receive(&process, buf, 3));
     assert_string_equal(buf, "two");
-    (void)close(ends[0]);
-    (void)close(ends[1]);
+    (void)close(process.fd);
+    (void)close(end);
 }
 
 /* It is gone in the midst of what it says. */
 static void
 process__that_hangs_up_is_not_waited_for(void **state)
 {
-    struct ramet_ask_process process = {.pid = -1};
+    struct ramet_ask_process process;
+    const int end = begin_process(&process, "on");
     char buf[4] = "";
-    int ends[2];
 
     (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends),
-                     0);
-    process.fd = ends[0];
-    process.until_ms = ramet_ask_process_now_ms() + HOUR_MS;
-    assert_int_equal(send(ends[1], "on", 2, MSG_NOSIGNAL), 2);
-    (void)close(ends[1]);
+    (void)close(end);
     assert_false(ramet_ask_process_receive(&process, buf, 3));
     assert_false(ramet_ask_process_send(&process, buf, 3));
-    (void)close(ends[0]);
+    (void)close(process.fd);
 }
 
 int

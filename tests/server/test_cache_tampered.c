@@ -324,6 +324,8 @@ tampered_cache__that_is_no_file_is_named(void **state)
 {
     struct ramet_err err;
     struct setup s;
+    struct stat st;
+    char other[96];
 
     (void)state;
     begin(&s);
@@ -334,9 +336,13 @@ tampered_cache__that_is_no_file_is_named(void **state)
     assert_int_not_equal(open_cache(&s, &err), RAMET_OK);
     assert_non_null(strstr(err.text, s.path));
     assert_int_equal(rmdir(s.path), 0);
-    assert_int_equal(symlink("/etc/hostname", s.path), 0);
+    (void)snprintf(other, sizeof(other), "%s/other", s.dir);
+    assert_int_equal(close(open(other, O_CREAT | O_WRONLY, 0600)), 0);
+    assert_int_equal(symlink(other, s.path), 0);
     assert_int_not_equal(open_cache(&s, &err), RAMET_OK);
     assert_non_null(strstr(err.text, s.path));
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_size, 0); /* nor was it written */
     assert_int_equal(unlink(s.path), 0);
     assert_int_equal(open_cache(&s, &err), RAMET_OK);
     read_all(&s);

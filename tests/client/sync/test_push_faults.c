@@ -555,6 +555,7 @@ break_presence(struct world *world)
 static void
 hydrate__of_what_never_landed_and_rotted__is_an_error(void **state)
 {
+    unsigned never_landed = 0;
     bool fired = true;
 
     (void)state;
@@ -575,6 +576,7 @@ hydrate__of_what_never_landed_and_rotted__is_an_error(void **state)
         fired = ramet_faultstore_fired(world->faults[0]);
         ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
         if (world_status(file).durable_lsn == 0) {
+            never_landed++;
             ramet_file_close(file);
             break_presence(world);
             file = world_open(world, 0, "a");
@@ -584,6 +586,7 @@ hydrate__of_what_never_landed_and_rotted__is_an_error(void **state)
         ramet_file_close(file);
         assert_int_equal(world_teardown(&fresh), 0);
     }
+    assert_true(never_landed > 1); /* also with the volume made */
 }
 
 #define T(name)                                                                \

@@ -28,6 +28,11 @@ from served import Server  # noqa: E402
 LOOKUP = ("SELECT sum(length(bio)) FROM (SELECT bio FROM people WHERE city = ? "
           "AND created > ? ORDER BY created LIMIT 50)")
 TIME_OVER = "its time was over"
+NOISE = """
+    CREATE TABLE noise(id INTEGER PRIMARY KEY, b);
+    INSERT INTO noise WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1
+        FROM n WHERE i < 1900) SELECT i, randomblob(3900) FROM n;
+"""
 ENDLESS = ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
            "SELECT count(*) FROM n")
 
@@ -250,11 +255,7 @@ def take_slowly(volume, sql):
 def test_who_takes_the_answer_slowly_gets_all_of_it():
     """The statement's time is what it runs for, and not what we take. A machine that
     is busy may take it away: then once more."""
-    volume = Volume("""
-        CREATE TABLE noise(id INTEGER PRIMARY KEY, b);
-        INSERT INTO noise WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1
-            FROM n WHERE i < 1900) SELECT i, randomblob(3900) FROM n;
-    """)
+    volume = Volume(NOISE)
     sql = "SELECT sum(length(b)) FROM noise"
     expected = whole(volume, sql)
     for _ in range(3):
@@ -267,11 +268,7 @@ def test_who_takes_the_answer_slowly_gets_all_of_it():
 
 
 def test_who_takes_answers_slowly_leaves_places_to_others():
-    volume = Volume("""
-        CREATE TABLE noise(id INTEGER PRIMARY KEY, b);
-        INSERT INTO noise WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1
-            FROM n WHERE i < 1900) SELECT i, randomblob(3900) FROM n;
-    """, workers=8)
+    volume = Volume(NOISE, workers=8)
     slow = [Early(volume, "SELECT sum(length(b)) FROM noise") for _ in range(6)]
     assert [answer.status for answer in slow] == [200] * 6
     assert volume.ask("SELECT count(*) FROM noise WHERE id < 10")[0] == 200

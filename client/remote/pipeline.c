@@ -140,17 +140,17 @@ ramet_pipeline_expect(struct ramet_pipeline *pipeline,
     queue_list(pipeline, list, RAMET_WANT_AHEAD, is_now);
 }
 
-bool
+size_t
 ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
                            const struct ramet_head *head,
                            const struct ramet_pageset *pages,
-                           uint64_t named_before)
+                           size_t brought_before)
 {
     const struct ramet_point at = ramet_head_point(head);
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list = {.head = *head, .pgnos = pgnos};
     const size_t most = ramet_keepers_room(pipeline, head->page_size);
-    const size_t all = named_before < most ? most - (size_t)named_before : 0;
+    const size_t all = brought_before < most ? most - brought_before : 0;
     size_t room = all;
 
     for (uint32_t p = ramet_pageset_next(pages, 0); p != 0 && room > 0;
@@ -168,7 +168,7 @@ ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
     if (room < all)
         atomic_store(&pipeline->is_warm, true);
     queue_list(pipeline, &list, RAMET_WANT_WARM, true);
-    return room < all;
+    return all - room;
 }
 
 bool

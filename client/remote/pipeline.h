@@ -91,12 +91,13 @@ bool ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
                               const void *reader, const struct ramet_head *head,
                               uint32_t pgno, const uint8_t *page);
 /* All of these that are not here, before whatever else nobody waits for, in as few
- * requests as may be; but no more than a keeper has room for, of which `named_before`
- * that are brought for the same have theirs. False: all are here, or there is none. */
-bool ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
-                                const struct ramet_head *head,
-                                const struct ramet_pageset *pages,
-                                uint64_t named_before);
+ * requests as may be; but no more than a keeper has room for, of which `brought_before`
+ * that are brought for the same have theirs. How many come; 0: all are here, or there is
+ * no room. */
+size_t ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
+                                  const struct ramet_head *head,
+                                  const struct ramet_pageset *pages,
+                                  size_t brought_before);
 /* From here on (`is_on`) `touched` is told of each page that is read, until it is
  * not any more; it outlives the pipeline. False: another is told. */
 struct ramet_touched;

@@ -251,7 +251,7 @@ bring(struct ramet_warm *warm, struct ramet_pipeline *pipeline,
         ramet_pageset_truncate(&pages, head->page_count);
     ramet_mutex_unlock(&warm->mutex);
     if (pages.run_count > 0)
-        brings = ramet_pipeline_bring_ahead(pipeline, head, &pages, 0);
+        brings = ramet_pipeline_bring_ahead(pipeline, head, &pages, 0) > 0;
     ramet_pageset_done(&pages);
     ramet_mutex_lock(&warm->mutex);
     warm->brought = warm->brought || brings;
@@ -341,7 +341,8 @@ ramet_warm_end(struct ramet_warm *warm)
 struct asked {
     struct ramet_pipeline *pipeline;
     const struct ramet_head *head;
-    uint64_t pages;
+    uint64_t pages; /* that were named */
+    size_t brought; /* of them, that were not here */
 };
 
 static enum ramet_rc
@@ -351,9 +352,9 @@ bring_asked(void *ctx, struct ramet_pageset *pages, struct ramet_err *err)
 
     (void)err;
     ramet_pageset_truncate(pages, asked->head->page_count);
-    (void)ramet_pipeline_bring_ahead(asked->pipeline, asked->head, pages,
-                                     asked->pages);
     asked->pages += ramet_pageset_count(pages);
+    asked->brought += ramet_pipeline_bring_ahead(asked->pipeline, asked->head,
+                                                 pages, asked->brought);
     return RAMET_OK;
 }
 

@@ -9,6 +9,7 @@
 
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
+#include "client/remote/warm.h"
 #include "core/alloc.h"
 #include "metastore/catalog.h"
 #include "tests/metastore/model.h"
@@ -29,6 +30,7 @@ struct fixture {
     struct ramet_pipeline *pipeline;
     struct ramet_head head;
     struct ramet_keeper keeper;
+    uint32_t here;            /* pages up to this one are; set first */
     struct ramet_mutex mutex; /* guards what follows */
     struct ramet_cond changed;
     bool is_open;
@@ -68,25 +70,51 @@ count_request(struct ramet_remote *remote, const struct ramet_vid *volume,
     return RAMET_OK;
 }
 
-static const struct ramet_remote_ops remote_ops = {.bring = count_request,
-                                                   .close = close_remote};
+/* A statement reads pages 1 to 40, which are told a few at a time. */
+static enum ramet_rc
+name_pages(struct ramet_remote *remote, const struct ramet_vid *volume,
+           const struct ramet_point *at, const struct ramet_question *question,
+           ramet_question_visit *visit, void *ctx, struct ramet_err *err)
+{
+    (void)remote;
+    (void)volume;
+    (void)at;
+    (void)question;
+    for (uint32_t p = 1; p <= 40; p += 8) {
+        struct ramet_pageset some;
+
+        ramet_pageset_init(&some);
+        assert_int_equal(
+            ramet_pageset_add_run(&some, (struct ramet_run){p, p + 7}),
+            RAMET_OK);
+        assert_int_equal(visit(ctx, &some, err), RAMET_OK);
+        ramet_pageset_done(&some);
+    }
+    return RAMET_OK;
+}
+
+static const struct ramet_remote_ops remote_ops = {
+    .bring = count_request, .ask = name_pages, .close = close_remote};
 
 static bool
-has_none(void *ctx, const struct ramet_point *at, uint32_t pgno)
+has(void *ctx, const struct ramet_point *at, uint32_t pgno)
 {
-    (void)ctx;
+    const struct fixture *const f = ctx;
+
     (void)at;
-    (void)pgno;
-    return false;
+    return pgno <= f->here;
 }
 
 static bool
 peek_none(void *ctx, const struct ramet_point *at, uint32_t pgno,
           uint8_t *out_page, size_t page_size)
 {
+    (void)ctx;
+    (void)at;
+    (void)pgno;
     (void)out_page;
     (void)page_size;
-    return has_none(ctx, at, pgno);
+    return false;
 }
 
 static bool
@@ -161,7 +189,7 @@ fixture_open(struct fixture *f)
                                                   &f->pipeline, NULL),
                      RAMET_OK);
     f->keeper = (struct ramet_keeper){
-        .has = has_none, .keep = keep, .peek = peek_none, .ctx = f};
+        .has = has, .keep = keep, .peek = peek_none, .ctx = f};
     ramet_pipeline_join(f->pipeline, &f->keeper);
 }
 
@@ -204,7 +232,8 @@ reader__does_not_wait_behind_what_was_named(void **state)
     assert_int_equal(
         ramet_pageset_add_run(&named, (struct ramet_run){1, NAMED_PAGES}),
         RAMET_OK);
-    assert_true(ramet_pipeline_bring_ahead(f.pipeline, &f.head, &named, 0));
+    assert_int_equal(ramet_pipeline_bring_ahead(f.pipeline, &f.head, &named, 0),
+                     NAMED_PAGES);
     ramet_pageset_done(&named);
     assert_int_equal(held(&f, RAMET_AHEAD_BATCHES_ALL),
                      RAMET_AHEAD_BATCHES_ALL);
@@ -221,27 +250,31 @@ reader__does_not_wait_behind_what_was_named(void **state)
     fixture_close(&f);
 }
 
-/* Also where they are named some at a time: more would push out what was read. */
+/* Also where they are told some at a time: more would push out what was read. Those
+ * that are here already need none. */
 static void
-pages_that_are_named__are_no_more_than_there_is_room_for(void **state)
+pages_of_a_question__are_brought_as_far_as_there_is_room(void **state)
 {
+    const struct ramet_question question = {.sql = "SELECT 1"};
     struct fixture f;
+    struct ramet_point at;
+    uint64_t named = 0;
 
     (void)state;
     fixture_open(&f);
+    at = ramet_head_point(&f.head);
+    f.here = 12;
     f.keeper.ahead_max = (size_t)20 * PAGE_SIZE; /* nothing runs yet */
-    for (uint32_t named = 0; named < 32; named += 8) {
-        struct ramet_pageset some;
-
-        ramet_pageset_init(&some);
-        assert_int_equal(ramet_pageset_add_run(
-                             &some, (struct ramet_run){named + 1, named + 8}),
-                         RAMET_OK);
-        assert_int_equal(
-            ramet_pipeline_bring_ahead(f.pipeline, &f.head, &some, named),
-            named < 20);
-        ramet_pageset_done(&some);
-    }
+    assert_int_equal(ramet_warm_ask(f.client, f.pipeline, &f.model.volume,
+                                    &f.head, &question, &named, NULL),
+                     RAMET_OK);
+    assert_int_equal(named, 40);
+    ramet_mutex_lock(
+        &f.pipeline->mutex); /* none is kept while the gate is shut */
+    for (uint32_t p = 1; p <= 40; p++)
+        assert_int_equal(ramet_want_find(f.pipeline, &at, p) != NULL,
+                         p > 12 && p <= 12 + 20);
+    ramet_mutex_unlock(&f.pipeline->mutex);
     fixture_close(&f);
 }
 
@@ -293,7 +326,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
-            pages_that_are_named__are_no_more_than_there_is_room_for),
+            pages_of_a_question__are_brought_as_far_as_there_is_room),
         cmocka_unit_test(reader__does_not_wait_behind_what_was_named),
         cmocka_unit_test(
             reader__of_what_was_named_has_it_with_the_rest_in_one_request),

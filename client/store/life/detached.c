@@ -10,6 +10,8 @@
 #include "client/store/life/remove.h"
 #include "client/store/shared/locks.h"
 
+#define FINISH_TRIES 20u
+
 enum ramet_rc
 ramet_detached_clear(const struct ramet_replica_location *location,
                      struct ramet_err *err)
@@ -24,30 +26,51 @@ ramet_detached_clear(const struct ramet_replica_location *location,
                                location->path, location->path);
 }
 
+/* *out_again: somebody was quicker, and may have died at it. */
+static enum ramet_rc
+finish_once(struct ramet_replica_location *location, bool *out_again,
+            struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    assert(location->lock_fd < 0);
+    *out_again = false;
+    if (ramet_replica_location_has(location, RAMET_DETACHED) != 1)
+        return RAMET_OK;
+    rc = ramet_replica_location_enter(location, true, err);
+    if (rc == RAMET_OK)
+        rc = ramet_lock_wait(location->os, location->lock_fd, RAMET_LOCK_OPEN,
+                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                             "another process is opening it", err);
+    if (rc != RAMET_OK ||
+        ramet_replica_location_has(location, RAMET_DETACHED) != 1)
+        return rc;
+    if (!ramet_replica_location_has_lock(location)) {
+        *out_again = true;
+        return RAMET_FAIL(err, RAMET_EBUSY,
+                          "another process is clearing %s-ramet",
+                          location->path);
+    }
+    return ramet_detached_clear(location, err);
+}
+
 enum ramet_rc
 ramet_detached_finish(const struct ramet_os *os, const char *path,
                       struct ramet_err *err)
 {
-    struct ramet_replica_location location;
-    enum ramet_rc rc = ramet_replica_location_find(os, path, &location, err);
+    unsigned tries = FINISH_TRIES;
+    bool again = true;
+    enum ramet_rc rc = RAMET_OK;
 
-    if (rc != RAMET_OK)
-        return rc;
-    if (ramet_replica_location_has(&location, RAMET_DETACHED) != 1)
-        goto done;
-    rc = ramet_replica_location_enter(&location, true, err);
-    if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, location.lock_fd, RAMET_LOCK_OPEN,
-                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
-                             "another process is opening it", err);
-    /* Once more, and by a lock that is still that of the place: somebody may
-     * have been quicker. */
-    if (rc == RAMET_OK &&
-        ramet_replica_location_has(&location, RAMET_DETACHED) == 1 &&
-        ramet_replica_location_has_lock(&location))
-        rc = ramet_detached_clear(&location, err);
+    assert(os != NULL);
+    while (again && tries-- > 0) {
+        struct ramet_replica_location location;
 
-done:
-    ramet_replica_location_done(&location);
+        rc = ramet_replica_location_find(os, path, &location, err);
+        if (rc != RAMET_OK)
+            return rc;
+        rc = finish_once(&location, &again, err);
+        ramet_replica_location_done(&location);
+    }
     return rc;
 }

@@ -598,6 +598,39 @@ detach__beside_who_clears_too__is_done(void **state)
     assert_true(nth > 3);
 }
 
+/* Who clears it too removes its lock, and dies. */
+static int
+lock_removed(void *ctx, int fd, uint64_t offset, uint64_t len,
+             enum ramet_lock_mode mode)
+{
+    if (!late.happened)
+        assert_int_equal(unlink(world_path(late.world, "b-ramet/lock")), 0);
+    late.happened = true;
+    return ramet_os_system()->lock(ctx, fd, offset, len, mode);
+}
+
+static void
+detach__beside_who_dies_clearing__clears_the_rest(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const file = world_open(world, 1, "b");
+    struct ramet_detached detached;
+
+    world_write(file, 0, "x", 1);
+    ramet_file_close(file);
+    assert_int_equal(rename(world_path(world, "b-ramet/state"),
+                            world_path(world, "b-ramet/detached")),
+                     0);
+    late.os = *ramet_os_system();
+    late.os.lock = lock_removed;
+    late.world = world;
+    late.happened = false;
+    OK(ramet_replica_detach(&late.os, world_path(world, "b"), &detached, e));
+    assert_true(late.happened);
+    assert_int_not_equal(access(world_path(world, "b-ramet"), F_OK), 0);
+    world_expect_plain(world_path(world, "b"), "x", 1);
+}
+
 /* Who deletes is done, and the file is made again, before the lock that he had is
  * there for who found the tombstone. */
 static void
@@ -724,6 +757,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(detach__beside_who_clears_too__is_done,
                                         world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            detach__beside_who_dies_clearing__clears_the_rest, world_setup,
+            world_teardown),
         cmocka_unit_test_setup_teardown(
             open__beside_who_deletes_and_makes_it_again__leaves_the_new_one,
             world_setup, world_teardown),

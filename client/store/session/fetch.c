@@ -50,7 +50,7 @@ deliver(struct ramet_page_request *sink, uint32_t pgno, const uint8_t *page,
     struct ramet_retained_version found;
     enum ramet_rc rc;
 
-    assert(atomic_load(&session->epoch) != 0); /* or its entry may change */
+    assert(atomic_load(&session->epoch) != 0); /* for what is looked up */
     assert(pgno >= 1 && ramet_page_size_ok(sink->page_size));
     if (pgno == sink->pgno) {
         memcpy(sink->out, page, sink->page_size);

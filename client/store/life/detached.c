@@ -45,7 +45,7 @@ finish_once(struct ramet_replica_location *location, bool *out_again,
     if (rc != RAMET_OK ||
         ramet_replica_location_has(location, RAMET_DETACHED) != 1)
         return rc;
-    if (!ramet_replica_location_has_lock(location)) {
+    if (!ramet_replica_location_has_lock(location, location->parent_fd)) {
         *out_again = true;
         return RAMET_FAIL(err, RAMET_EBUSY,
                           "another process is clearing %s-ramet",

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -355,15 +357,18 @@ ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
 }
 
 bool
-ramet_replica_location_has_lock(const struct ramet_replica_location *location)
+ramet_replica_location_has_lock(const struct ramet_replica_location *location,
+                                int parent_fd)
 {
     const struct ramet_os *const os = location->os;
+    char path[NAME_MAX + sizeof("/" RAMET_DIR_LOCK)];
     struct ramet_os_stat named;
-    struct ramet_os_stat locked;
+    const int len =
+        snprintf(path, sizeof(path), "%s/" RAMET_DIR_LOCK, location->dir_name);
 
-    assert(location->lock_fd >= 0 && location->dir_fd >= 0);
-    return os->stat(os->ctx, location->lock_fd, &locked) == 0 &&
-           os->stat_at(os->ctx, location->dir_fd, RAMET_DIR_LOCK, &named) ==
-               0 &&
-           locked.device == named.device && locked.inode == named.inode;
+    assert(location->lock_fd >= 0 && parent_fd >= 0);
+    return len > 0 && (size_t)len < sizeof(path) &&
+           os->stat_at(os->ctx, parent_fd, path, &named) == 0 &&
+           location->lock.device == named.device &&
+           location->lock.inode == named.inode;
 }

@@ -58,9 +58,11 @@ int ramet_replica_location_has(const struct ramet_replica_location *location,
                                const char *name);
 
 /* Entered: the lock file that is open is that of the place still. Who waited for a
- * lock may have it when it is gone, and keeps nobody out by it. */
+ * lock may have it when it is gone, or was moved away with the directory, and keeps
+ * nobody out by it. `parent_fd`: the location's, if the registry has not taken that. */
 bool
-ramet_replica_location_has_lock(const struct ramet_replica_location *location);
+ramet_replica_location_has_lock(const struct ramet_replica_location *location,
+                                int parent_fd);
 
 /* The base, if it was there and a file. */
 bool ramet_replica_location_base(const struct ramet_replica_location *location,

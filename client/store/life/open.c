@@ -177,7 +177,7 @@ become_live(struct opening *o, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(ramet_holds(session, RAMET_LOCK_OPEN)); /* invariant (1) */
-    if (!ramet_replica_location_is_current(&o->location, replica)) {
+    if (!ramet_replica_location_has_lock(&o->location, replica->parent_fd)) {
         o->is_stale = true;
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
                           replica->path);

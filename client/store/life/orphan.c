@@ -281,7 +281,13 @@ ramet_replica_clear_orphan(const struct ramet_os *os, const char *path,
     /* Looked at once more: somebody may have been quicker. */
     if (rc == RAMET_OK && ramet_replica_location_has(&location, "state") == 1 &&
         os->stat_at(os->ctx, location.parent_fd, location.name, &st) == -ENOENT)
-        rc = clear(&location, err);
+        rc =
+            ramet_replica_location_has_lock(&location, location.parent_fd)
+                ? clear(&location, err)
+                : RAMET_FAIL(err, RAMET_EBUSY,
+                             "another process cleared what was left of %s, and "
+                             "it was made and deleted again",
+                             location.path);
     else if (rc == RAMET_ENOTFOUND)
         rc = RAMET_OK;
     ramet_replica_location_done(&location);

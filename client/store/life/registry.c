@@ -12,7 +12,6 @@
 #include <assert.h>
 #include <fcntl.h>
 
-#include "client/store/format/dir.h"
 #include "client/store/life/location.h"
 #include "client/store/log/recent.h"
 #include "client/store/page/placed.h"
@@ -43,26 +42,6 @@ __attribute__((constructor)) static void
 hold_across_fork(void)
 {
     ramet_mutex_hold_across_fork(&mutex);
-}
-
-bool
-ramet_replica_location_is_current(const struct ramet_replica_location *location,
-                                  const struct ramet_replica *replica)
-{
-    const struct ramet_os *const os = location->os;
-    char *const path =
-        ramet_asprintf("%s/%s", location->dir_name, RAMET_DIR_LOCK);
-    struct ramet_os_stat named;
-    bool is_current;
-
-    assert(replica->parent_fd >= 0);
-    if (path == NULL)
-        return false;
-    is_current = os->stat_at(os->ctx, replica->parent_fd, path, &named) == 0 &&
-                 replica->device == named.device &&
-                 replica->inode == named.inode;
-    ramet_free(path);
-    return is_current;
 }
 
 /* ---- the list ------------------------------------------------------------ */

@@ -16,10 +16,6 @@
 RAMET_NODISCARD enum ramet_rc
 ramet_registry_get(struct ramet_replica_location *location,
                    struct ramet_replica **out_replica, struct ramet_err *err);
-/* Is the replica's lock file still under the place's name? */
-bool
-ramet_replica_location_is_current(const struct ramet_replica_location *location,
-                                  const struct ramet_replica *replica);
 /* Drop a reference; the last one frees it and closes everything. */
 void ramet_registry_put(struct ramet_replica *replica);
 /* Has this process so many replicas open that each should do with few

@@ -173,7 +173,7 @@ remove_seen(struct ramet_replica_location *location, bool is_asked,
                              "it is being opened", err);
     if (rc != RAMET_OK)
         return rc;
-    if (!ramet_replica_location_has_lock(location)) {
+    if (!ramet_replica_location_has_lock(location, location->parent_fd)) {
         *out_again = true;
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
                           location->path);

@@ -11,6 +11,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -631,6 +632,85 @@ detach__beside_who_dies_clearing__clears_the_rest(void **state)
     world_expect_plain(world_path(world, "b"), "x", 1);
 }
 
+/* A file is gone that a program has open still. Somebody sets aside what was beside
+ * it, and makes the file anew, before the lock is there; and that is deleted, too, if
+ * he keeps it open. */
+static struct ramet_file *was_open;
+static struct ramet_file *kept_open;
+static bool keeps_open;
+
+static int
+lock_set_aside(void *ctx, int fd, uint64_t offset, uint64_t len,
+               enum ramet_lock_mode mode)
+{
+    if (!late.happened) {
+        late.happened = true;
+        OK(ramet_replica_clear_orphan(NULL, world_path(late.world, "b"), e));
+        kept_open = world_open(late.world, 1, "b");
+        world_write(kept_open, 0, "new", 3);
+        if (keeps_open)
+            assert_int_equal(unlink(world_path(late.world, "b")), 0);
+        else
+            ramet_file_close(kept_open);
+    }
+    return ramet_os_system()->lock(ctx, fd, offset, len, mode);
+}
+
+static void
+come_late(struct world *world, bool keeps)
+{
+    was_open = world_open(world, 1, "b");
+    world_write(was_open, 0, "x", 1);
+    assert_int_equal(unlink(world_path(world, "b")), 0);
+    late.os = *ramet_os_system();
+    late.os.lock = lock_set_aside;
+    late.world = world;
+    late.happened = false;
+    keeps_open = keeps;
+}
+
+static void
+expect_set_aside(struct world *world)
+{
+    glob_t found;
+
+    assert_int_equal(glob(world_path(world, "b-ramet/lost/deleted-*/state"), 0,
+                          NULL, &found),
+                     0);
+    assert_int_equal(found.gl_pathc, 1);
+    globfree(&found);
+    world_expect(was_open, "x", 1);
+    ramet_file_close(was_open);
+}
+
+static void
+delete__beside_who_sets_aside__removes_nothing_of_that(void **state)
+{
+    struct world *const world = *state;
+
+    come_late(world, false);
+    OK(ramet_replica_delete(&late.os, world_path(world, "b"), e));
+    assert_true(late.happened);
+    expect_set_aside(world);
+    assert_int_not_equal(access(world_path(world, "b"), F_OK), 0);
+    assert_int_not_equal(access(world_path(world, "b-ramet/state"), F_OK), 0);
+}
+
+static void
+clear_orphan__beside_who_makes_it_again__leaves_the_new_one(void **state)
+{
+    struct world *const world = *state;
+
+    come_late(world, true);
+    assert_int_equal(
+        ramet_replica_clear_orphan(&late.os, world_path(world, "b"), NULL),
+        RAMET_EBUSY);
+    assert_true(late.happened);
+    expect_set_aside(world);
+    assert_int_equal(access(world_path(world, "b-ramet/state"), F_OK), 0);
+    ramet_file_close(kept_open);
+}
+
 /* Who deletes is done, and the file is made again, before the lock that he had is
  * there for who found the tombstone. */
 static void
@@ -760,6 +840,12 @@ main(void)
         cmocka_unit_test_setup_teardown(
             detach__beside_who_dies_clearing__clears_the_rest, world_setup,
             world_teardown),
+        cmocka_unit_test_setup_teardown(
+            delete__beside_who_sets_aside__removes_nothing_of_that, world_setup,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            clear_orphan__beside_who_makes_it_again__leaves_the_new_one,
+            world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             open__beside_who_deletes_and_makes_it_again__leaves_the_new_one,
             world_setup, world_teardown),

@@ -310,7 +310,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
         if (rc != RAMET_OK)
             return rc;
         ramet_replica_location_look(location);
-        result = 0;
+        result = ramet_replica_location_sees(location, "state");
     }
     if (result == 1)
         return RAMET_OK;

@@ -711,6 +711,21 @@ clear_orphan__beside_who_makes_it_again__leaves_the_new_one(void **state)
     ramet_file_close(kept_open);
 }
 
+static void
+open__of_an_orphan_that_is_made_again__is_of_the_new_one(void **state)
+{
+    struct world *const world = *state;
+    const struct ramet_replica_options options = {.os = &late.os,
+                                                  .flags = RAMET_OPEN_CREATE};
+    struct ramet_session *session = NULL;
+
+    come_late(world, false);
+    OK(ramet_session_open(world_path(world, "b"), &options, &session, e));
+    assert_true(late.happened);
+    expect_set_aside(world);
+    ramet_session_close(session);
+}
+
 /* Who deletes is done, and the file is made again, before the lock that he had is
  * there for who found the tombstone. */
 static void
@@ -845,6 +860,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(
             clear_orphan__beside_who_makes_it_again__leaves_the_new_one,
+            world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            open__of_an_orphan_that_is_made_again__is_of_the_new_one,
             world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             open__beside_who_deletes_and_makes_it_again__leaves_the_new_one,

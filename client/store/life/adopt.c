@@ -232,7 +232,8 @@ describe_commit(struct adoption *a)
     a->state.mark_now = 0; /* a base with it is older than this */
 }
 
-/* Is it our own base, as it was left? A marked one is no database, whichever. */
+/* Is it our own base, as it was left? A marked one is no database, whichever, and
+ * no edit of one, though its mark be damaged. */
 static enum ramet_rc
 look_for_mark(struct adoption *a, const uint8_t *header, bool *out_is_ours,
               struct ramet_err *err)
@@ -243,7 +244,8 @@ look_for_mark(struct adoption *a, const uint8_t *header, bool *out_is_ours,
 
     assert(a->replica->base_fd >= 0);
     *out_is_ours = false;
-    if (!ramet_base_is_any_mark(header))
+    if (!ramet_base_is_any_mark(header) &&
+        !ramet_base_is_spoilt_mark(header, &a->state.base_id))
         return RAMET_OK;
     if (!a->state.is_adopting) {
         rc = ramet_base_check(replica, &a->state, 0, &look, err);
@@ -307,8 +309,7 @@ may_be_taken_unasked(const struct adoption *a, const struct ramet_os_stat *st,
                           "gives those up and takes the file as it is, 'ramet "
                           "restore' brings back what the remote has",
                           path);
-    if (!a->state.is_adopting && a->state.is_clean &&
-        !ramet_base_was_written(&a->state, st))
+    if (!a->state.is_adopting && !ramet_base_was_written(&a->state, st))
         return RAMET_FAIL(err, RAMET_EFOREIGN,
                           "%s is not as it was left, but its modification time "
                           "has not changed: 'ramet verify' repairs what the "

@@ -85,6 +85,20 @@ ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE])
     return memcmp(first, mark_text, sizeof(mark_text) - 1) == 0;
 }
 
+bool
+ramet_base_is_spoilt_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
+                          const struct ramet_id *base_id)
+{
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    unsigned same = 0;
+
+    ramet_base_mark(base_id, 0, mark);
+    for (unsigned i = 0; i < sizeof(mark); i++)
+        same += first[i] == mark[i];
+    assert(same <= RAMET_TRUE_HEADER_SIZE);
+    return same >= RAMET_TRUE_HEADER_SIZE / 2;
+}
+
 /*
  * Is there anything in the file? What was finished is empty, or begins with
  * zeros: SQLite's own rule (hasHotJournal() in pager.c). One that is there and

@@ -23,6 +23,10 @@ ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
                      struct ramet_err *err);
 /* The mark of some replica, whichever. */
 bool ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE]);
+/* This replica's mark, or what is left of one of which bits rotted or bytes were
+ * written over: at least half of it is there. */
+bool ramet_base_is_spoilt_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
+                               const struct ramet_id *base_id);
 /* Which of the files that native SQLite keeps beside a database has a
  * transaction in it that is not finished; NULL: none. */
 RAMET_NODISCARD enum ramet_rc

@@ -139,6 +139,14 @@ look_at_header(struct ramet_replica *replica,
 
     assert(first != NULL);
     look->form = RAMET_BASE_CLEAN;
+    if (ramet_base_is_spoilt_mark(first, &state->base_id))
+        return RAMET_FAIL(err, RAMET_EFOREIGN,
+                          "the mark at the beginning of %s is damaged: the "
+                          "disk corrupted it, or another program wrote there; "
+                          "the file holds nothing without %s-ramet, so 'ramet "
+                          "adopt' can't take it: put the right file back, or "
+                          "'ramet restore' what the remote has",
+                          replica->path, replica->path);
     ramet_state_true_header(state, ours);
     if (!state->is_clean || !is_same_header(first, ours))
         return foreign(replica, "was changed or replaced by another program",

@@ -441,6 +441,44 @@ base__that_is_corrupt__is_not_adopted_unasked(void **state)
     image_unref(image);
 }
 
+static void
+refuses_to_adopt(const struct place *p)
+{
+    const struct ramet_replica_options unasked = {.flags = RAMET_OPEN_UNASKED};
+    uint64_t changed;
+
+    is_foreign(p);
+    assert_int_equal(
+        ramet_replica_adopt_base(p->path, &unasked, &changed, NULL),
+        RAMET_EFOREIGN);
+}
+
+/* What lies under it is no file of anybody's: who took it for an edit would send
+ * that to all, zeros and all. */
+static void
+mark__that_is_corrupt__is_no_edit(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = make_clean(p);
+    struct image *const next = place_image(4, 3 * PLACE_PAGE);
+    uint64_t changed;
+
+    commit_and_die(p, next, true);
+    shell(p, "cp -p $B $B.ours; printf x | dd of=$B bs=1 seek=48 conv=notrunc "
+             "status=none");
+    refuses_to_adopt(p);
+    assert_int_equal(ramet_replica_adopt_base(p->path, NULL, &changed, NULL),
+                     RAMET_EFOREIGN);
+    /* A sector that is gone, of a file to which nobody wrote. */
+    shell(p, "cat $B.ours > $B; dd if=/dev/zero of=$B bs=512 count=1 "
+             "conv=notrunc status=none; touch -r $B.ours $B");
+    refuses_to_adopt(p);
+    shell(p, "cat $B.ours > $B");
+    is_ours(p, next);
+    image_unref(image);
+    image_unref(next);
+}
+
 /* A database beside which nobody left a journal: whichever call fails at its
  * opening, no program is accused of having changed it. */
 static void
@@ -498,6 +536,7 @@ main(void)
         TEST(base__replaced_while_it_is_open__takes_no_commit_with_it),
         TEST(base__adopted_unasked__gives_up_no_commit),
         TEST(base__that_is_corrupt__is_not_adopted_unasked),
+        TEST(mark__that_is_corrupt__is_no_edit),
         TEST(database__opened_without_descriptors__is_not_foreign),
     };
 #undef TEST

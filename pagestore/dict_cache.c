@@ -26,6 +26,7 @@ drop(struct ramet_cached_dict *dict)
     if (dict == NULL || --dict->refs > 0)
         return;
     ZSTD_freeDDict(dict->ddict);
+    ramet_free(dict->bytes);
     ramet_free(dict);
 }
 
@@ -105,12 +106,14 @@ ramet_dict_cache_get(struct ramet_dict_cache *cache,
     dict = ramet_calloc(1, sizeof(*dict));
     if (dict != NULL)
         dict->ddict = ZSTD_createDDict_advanced(
-            bytes, len, ZSTD_dlm_byCopy, ZSTD_dct_fullDict, ramet_codec_mem);
-    ramet_free(bytes);
+            bytes, len, ZSTD_dlm_byRef, ZSTD_dct_fullDict, ramet_codec_mem);
     if (dict == NULL || dict->ddict == NULL) {
+        ramet_free(bytes);
         ramet_free(dict);
         return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
     }
+    dict->bytes = bytes;
+    dict->len = len;
     dict->extent = *extent;
     dict->refs = 1;
     keep(cache, dict);

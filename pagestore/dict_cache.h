@@ -19,7 +19,9 @@
 
 struct ramet_cached_dict {
     struct ramet_extent extent;
-    ZSTD_DDict *ddict;
+    uint8_t *bytes; /* of which the next one is made */
+    size_t len;
+    ZSTD_DDict *ddict; /* refers to them */
     unsigned refs;
     uint64_t used; /* cache->clock of the last use */
 };

@@ -17,12 +17,15 @@
 
 #include "core/alloc.h"
 #include "pagestore/delta.h"
+#include "pagestore/dict_window.h"
 #include "pagestore/frame_impl.h"
 
 /* A MiB is what clients ask for at a time; the pages may take a little more. */
 #define RANGE_MAX (9u << 17)
 /* Ranges that are read at a time take at most this, unless one takes more. */
 #define AT_ONCE_BYTES (4u << 20)
+/* Frames of a range that are worth a window for their dictionary. */
+#define WINDOW_FRAMES 16u
 
 /* One ranged read: frames that lie together. */
 struct range {
@@ -36,6 +39,7 @@ struct range {
 struct many {
     struct ramet_frame_reader *reader;
     struct ramet_scratch *scratch;
+    struct ramet_dict_window window;
     uint32_t page_size;
     ramet_frame_visit *visit;
     void *ctx;
@@ -144,12 +148,43 @@ content_size(const struct ramet_frame *frame, const uint8_t *body,
                       key, frame->extent.offset_bytes);
 }
 
+/* What a body makes, `size` bytes: in the window or the scratch. */
+static enum ramet_rc
+decode(struct many *many, const struct range *range,
+       const struct ramet_frame *frame, const uint8_t *body, size_t size,
+       const char *key, const uint8_t **out, struct ramet_err *err)
+{
+    struct ramet_frame_reader *const reader = many->reader;
+    struct ramet_scratch *const scratch = many->scratch;
+    struct ramet_dict_window *const window = &many->window;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (frame->kind == RAMET_FRAME_DICT && range->count >= WINDOW_FRAMES &&
+        !ramet_dict_window_is(window, &frame->base, size))
+        rc = ramet_dict_window_make(window, &reader->dicts, reader->store,
+                                    &frame->base, size, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (frame->kind == RAMET_FRAME_DICT &&
+        ramet_dict_window_is(window, &frame->base, size)) {
+        *out = ramet_dict_window_out(window);
+        return ramet_codec_decode(scratch->dctx, window->ddict, frame, 0, body,
+                                  size, ramet_dict_window_out(window), key,
+                                  err);
+    }
+    if (!ramet_scratch_reserve(&scratch->pages, &scratch->pages_capacity, size))
+        return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32,
+                          frame->first_pgno);
+    *out = scratch->pages;
+    return ramet_frame_decode_body(reader, scratch, frame, body, size,
+                                   scratch->pages, key, err);
+}
+
 /* A range is here. */
 static enum ramet_rc
 take_range(struct many *many, const struct range *range, uint8_t *bytes,
            const char *key, struct ramet_err *err)
 {
-    struct ramet_scratch *const scratch = many->scratch;
     enum ramet_rc rc = RAMET_OK;
 
     for (size_t i = 0; i < range->count && rc == RAMET_OK; i++) {
@@ -158,6 +193,7 @@ take_range(struct many *many, const struct range *range, uint8_t *bytes,
         assert(frame->extent.offset_bytes >= range->offset &&
                at + frame->extent.length_bytes <=
                    range->end - range->offset); /* invariant (1) */
+        const uint8_t *content = NULL;
         size_t size = 0;
 
         rc = ramet_codec_verify_read(many->reader->store, &frame->extent,
@@ -165,16 +201,11 @@ take_range(struct many *many, const struct range *range, uint8_t *bytes,
         if (rc == RAMET_OK)
             rc = content_size(frame, bytes + at, many->page_size, key, &size,
                               err);
-        if (rc != RAMET_OK)
-            return rc;
-        if (!ramet_scratch_reserve(&scratch->pages, &scratch->pages_capacity,
-                                   size))
-            return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32,
-                              frame->first_pgno);
-        rc = ramet_frame_decode_body(many->reader, scratch, frame, bytes + at,
-                                     size, scratch->pages, key, err);
         if (rc == RAMET_OK)
-            rc = many->visit(many->ctx, frame, scratch->pages, size, err);
+            rc = decode(many, range, frame, bytes + at, size, key, &content,
+                        err);
+        if (rc == RAMET_OK)
+            rc = many->visit(many->ctx, frame, content, size, err);
     }
     return rc;
 }
@@ -327,6 +358,7 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
         rc = read_ranges(&many, err);
     }
 done:
+    ramet_dict_window_done(&many.window, &reader->dicts);
     if (many.scratch != NULL)
         ramet_scratch_put(reader, many.scratch);
     ramet_free(many.ranges);

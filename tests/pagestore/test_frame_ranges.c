@@ -5,34 +5,59 @@
 #include "tests/support/cmocka_all.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <zstd.h>
 
+#include "core/alloc.h"
 #include "tests/pagestore/frame_fixture.h"
 
-/* A segment of frames of one page each, `gap` bytes between them. */
-static void
-put_many(struct frame_fixture *f, uint8_t id, struct ramet_frame *out,
-         size_t count, size_t gap, uint32_t first_pgno)
+/* Pages first_pgno.. as one body at `out`, made with `dict` unless that is NULL. */
+static size_t
+compress_pages(const struct frame_fixture *f, const uint8_t *dict, uint8_t *out,
+               size_t room, uint32_t first_pgno, uint32_t count)
 {
-    const size_t room = 32 + count * (2 * PAGE + gap);
+    uint8_t *const pages = malloc((size_t)count * PAGE);
+    ZSTD_CCtx *const cctx = ZSTD_createCCtx();
+    size_t len;
+
+    for (uint32_t i = 0; i < count; i++)
+        fill_page(pages + (size_t)i * PAGE, first_pgno + i);
+    len = ZSTD_compress_usingDict(cctx, out, room, pages, (size_t)count * PAGE,
+                                  dict, dict == NULL ? 0 : f->dict_len, 3);
+    assert_false(ZSTD_isError(len));
+    ZSTD_freeCCtx(cctx);
+    free(pages);
+    return len;
+}
+
+/* A segment of frames of `pages` pages each, `gap` bytes between them; with the
+ * dictionary at `base`, whose bytes are `dict`, unless that is NULL. */
+static void
+put_frames(struct frame_fixture *f, uint8_t id, struct ramet_frame *out,
+           size_t count, size_t gap, uint32_t first_pgno, uint32_t pages,
+           const uint8_t *dict, const struct ramet_extent *base)
+{
+    const size_t room = 32 + count * (2 * pages * PAGE + gap);
     uint8_t *object = calloc(1, room);
     struct ramet_extent extent;
     size_t at = 32;
 
     for (size_t i = 0; i < count; i++) {
-        uint8_t page[PAGE];
-        size_t len;
+        const uint32_t pgno = first_pgno + (uint32_t)i * pages;
+        const size_t len =
+            compress_pages(f, dict, object + at, room - at, pgno, pages);
 
-        fill_page(page, first_pgno + (uint32_t)i);
-        len = ZSTD_compress(object + at, room - at, page, PAGE, 3);
         out[i] = (struct ramet_frame){
             .extent = {.offset_bytes = at,
                        .length_bytes = (uint32_t)len,
                        .hash_algo = RAMET_HASH_XXH3_128,
                        .hash = ramet_hash128(object + at, len)},
-            .first_pgno = first_pgno + (uint32_t)i,
-            .page_count = 1};
+            .kind = base == NULL ? RAMET_FRAME_PLAIN : RAMET_FRAME_DICT,
+            .first_pgno = pgno,
+            .page_count = pages};
+        if (base != NULL)
+            out[i].base = *base;
         at += len + gap;
     }
     extent = place_bytes(f, id, object, at, 0);
@@ -41,6 +66,14 @@ put_many(struct frame_fixture *f, uint8_t id, struct ramet_frame *out,
         out[i].extent.segment = extent.segment;
     }
     free(object);
+}
+
+/* A segment of frames of one page each, without a dictionary. */
+static void
+put_many(struct frame_fixture *f, uint8_t id, struct ramet_frame *out,
+         size_t count, size_t gap, uint32_t first_pgno)
+{
+    put_frames(f, id, out, count, gap, first_pgno, 1, NULL, NULL);
 }
 
 static void
@@ -173,6 +206,95 @@ read_many__refuses_a_bad_frame(void **state)
     assert_int_equal(visited.count, 7); /* found before anything was read */
 }
 
+/* Another dictionary than the fixture's: its entropy tables, with other bytes. */
+static struct ramet_extent
+put_other_dict(struct frame_fixture *f, uint8_t id, uint8_t dict[DICT_SIZE])
+{
+    uint8_t body[2 * DICT_SIZE];
+    size_t len;
+
+    memcpy(dict, f->dict, f->dict_len);
+    for (size_t i = f->dict_len - 2048; i < f->dict_len; i++)
+        dict[i] = f->dict[f->dict_len - 1 - (i - (f->dict_len - 2048))];
+    len = ZSTD_compress(body, sizeof(body), dict, f->dict_len, 3);
+    assert_false(ZSTD_isError(len));
+    return place_bytes(f, id, body, len, 32);
+}
+
+/* As many of one dictionary as are worth a window, of another, fewer than that, larger
+ * ones, and of none. */
+#define OF_DICTS 62u
+static void
+put_all_kinds(struct frame_fixture *f, struct ramet_frame frames[OF_DICTS])
+{
+    uint8_t other[DICT_SIZE];
+    const struct ramet_extent base = put_dict(f, 90);
+    const struct ramet_extent other_base = put_other_dict(f, 91, other);
+
+    put_frames(f, 1, frames, 18, 0, 100, 1, f->dict, &base);
+    put_frames(f, 2, frames + 18, 18, 0, 200, 1, other, &other_base);
+    put_frames(f, 3, frames + 36, 2, 0, 300, 1, f->dict, &base);
+    put_frames(f, 4, frames + 38, 2, 0, 310, 1, other, &other_base);
+    put_frames(f, 5, frames + 40, 16, 0, 400, 4, f->dict, &base);
+    put_frames(f, 6, frames + 56, 3, 0, 500, 1, f->dict, &base);
+    put_many(f, 7, frames + 59, 3, 0, 600);
+}
+
+static void
+read_many__with_dictionaries__gives_each_frame_its_own(void **state)
+{
+    struct frame_fixture *f = *state;
+    struct ramet_frame frames[OF_DICTS];
+    struct visited visited = {0};
+
+    put_all_kinds(f, frames);
+    assert_int_equal(read_many(f, frames, OF_DICTS, &visited), RAMET_OK);
+    assert_int_equal(visited.count, OF_DICTS);
+    /* Seven ranges, and each dictionary once. */
+    assert_int_equal(ramet_faultstore_counts(f->store).reads, 9);
+}
+
+/* A well hashed one that makes something else, in the midst of a window's. */
+static void
+read_many__with_a_dictionary__refuses_a_bad_body(void **state)
+{
+    struct frame_fixture *f = *state;
+    struct ramet_frame frames[20];
+    struct visited visited = {0};
+    const struct ramet_extent base = put_dict(f, 90);
+
+    put_frames(f, 1, frames, 20, 0, 100, 1, f->dict, &base);
+    frames[11].page_count = 2; /* of which the body makes one */
+    assert_int_equal(read_many(f, frames, 20, &visited), RAMET_ECORRUPT);
+    assert_int_equal(visited.count, 11);
+}
+
+static void
+read_many__with_a_dictionary__survives_failure_of_each_allocation(void **state)
+{
+    struct frame_fixture *f = *state;
+    struct ramet_frame frames[OF_DICTS];
+    enum ramet_rc rc = RAMET_ENOMEM;
+    long nth;
+
+    put_all_kinds(f, frames);
+    for (nth = 0; rc == RAMET_ENOMEM; nth++) {
+        struct ramet_frame_reader *reader = NULL;
+        struct visited visited = {0};
+
+        assert_true(nth < 200);
+        assert_int_equal(ramet_frame_reader_new(f->store, &reader, NULL),
+                         RAMET_OK);
+        ramet_alloc_fail_at(nth);
+        rc = ramet_frame_read_many(reader, frames, OF_DICTS, PAGE, visit,
+                                   &visited, NULL);
+        ramet_alloc_fail_at(-1);
+        ramet_frame_reader_free(reader);
+    }
+    assert_int_equal(rc, RAMET_OK);
+    assert_true(nth > 15);
+}
+
 #define TEST(test)                                                             \
     cmocka_unit_test_setup_teardown(test, frame_setup, frame_teardown)
 
@@ -187,6 +309,9 @@ main(void)
         TEST(read_many__of_a_frame_within_another__reads_that_as_a_whole),
         TEST(read_many__ends_where_the_visitor_fails),
         TEST(read_many__refuses_a_bad_frame),
+        TEST(read_many__with_dictionaries__gives_each_frame_its_own),
+        TEST(read_many__with_a_dictionary__refuses_a_bad_body),
+        TEST(read_many__with_a_dictionary__survives_failure_of_each_allocation),
     };
     return cmocka_run_group_tests_name("frame_ranges", tests, NULL, NULL);
 }

@@ -2,7 +2,8 @@
 #
 #   ramet_test(NAME SOURCES … [LIBS …] [LABELS …] [TIMEOUT seconds] [ARGS …])
 #       An executable on cmocka, run by ctest. Label "unit" unless told
-#       otherwise; `ctest -L unit` is what the sanitizer builds run.
+#       otherwise; `ctest -L unit` is what the preset asan runs, and those of
+#       RametTestThreads.cmake, "threads", what tsan does.
 #
 #   ramet_chance_test(NAME [OF TEST] COMMAND … [ENVIRONMENT …])
 #       chance_NAME: what makes things up, some seconds of it, with a new seed each
@@ -45,6 +46,7 @@ function(ramet_test name)
         TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
         ENVIRONMENT "${RAMET_TEST_ENV}")
     ramet_test_cost(${name})
+    ramet_test_threads(${name})
 endfunction()
 
 function(ramet_chance_test name)

@@ -19,6 +19,8 @@
 
 struct ramet_tokens {
     char *path; /* NULL: no tokens */
+    /* Raised after the list is new, which is read under the lock: who saw the old
+     * one asks again later. */
     _Atomic uint64_t age;
     struct ramet_mutex lock;
     unsigned count;

@@ -17,7 +17,9 @@
 struct ramet_gone {
     struct ramet_mutex lock;
     struct ramet_cond left;
-    _Atomic unsigned marked;                  /* entries that are not nil */
+    /* Entries that are not nil: it only grows, under lock. Who sees 0 without it is
+     * answered as of before the mark. */
+    _Atomic unsigned marked;
     struct ramet_vid volumes[RAMET_GONE_MAX]; /* lock; a ring, nil: free */
     unsigned next;                            /* lock */
     struct ramet_vid writing[WRITERS_MAX];    /* lock */

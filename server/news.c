@@ -24,7 +24,9 @@ enum {
 
 struct source {
     struct ramet_watched watched;
-    _Atomic bool ready;          /* all below is set */
+    /* Released when all below is set, which is the feed's alone from then on: who
+     * acquires it true needs no lock. */
+    _Atomic bool ready;
     bool unknown;                /* it can't be read now */
     struct ramet_subscriber sub; /* vol NULL: unknown, or not there */
     bool greeted;                /* it had a record */
@@ -43,7 +45,7 @@ struct reader {
     struct ramet_http_feed *feed; /* lock; NULL: not attached */
     bool over;                    /* lock: it was, and is no more */
     unsigned prepared;            /* the job's: sources that are ready */
-    _Atomic bool failed;          /* the others never will be */
+    _Atomic bool failed; /* the others never will be; set before a poke */
     /* What is being sent: a record, then its object. */
     uint8_t record[RECORD_MAX];
     size_t record_len, record_pos;

@@ -4,6 +4,15 @@
  * An open-addressing table of atomic (address, owner) pairs, in segments each
  * twice as large as the one before. Writers hold a mutex. A removed entry
  * becomes a tombstone, or empty when nothing follows it in its chain.
+ *
+ * A look-up takes no lock, and is right whatever is written meanwhile:
+ *
+ *   (1) the owner is stored before the address is released: who finds the address
+ *       by an acquiring load finds this owner. That it stays the owner as long as
+ *       it is used is the caller's, whose own string it is: names.h, (1)
+ *   (2) a slot on the way to a live address never becomes empty: only tombstones
+ *       behind which nothing stands do
+ *   (3) a segment is whole before segment_count is released over it; none goes
  */
 #include "vfs/names.h"
 

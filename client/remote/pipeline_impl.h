@@ -123,7 +123,8 @@ struct ramet_pipeline {
     uint64_t costed_bytes; /* was found last */
     atomic_bool is_closing;
     struct ramet_ahead *ahead; /* has a mutex of its own */
-    atomic_uint quiet;         /* reads since a page was missed, or came */
+    /* Without the mutex: hints, which a reader may see late. */
+    atomic_uint quiet; /* reads since a page was missed, or came */
     struct ramet_touched *_Atomic touched; /* told of all reads; or NULL */
     atomic_bool is_warm; /* what is needed was named: until something is missed
                             that was not, nothing is predicted */

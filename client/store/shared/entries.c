@@ -1,6 +1,11 @@
 /*
  * entries.c - what the index says of a page: loaded from presence if need be,
  * set, and swapped.
+ *
+ * An entry is one word, and read without a lock. It is stored with release after what
+ * it names was written, and loaded with acquire. Who acts on one that is replaced
+ * meanwhile finds out by the frame's head, or by looking at the entry again
+ * (version.c); `absent_now` counts about.
  */
 #include "client/store/shared/entries.h"
 

@@ -10,7 +10,13 @@
  *       Slots of ring and pins say nothing before somebody fills them: what is
  *       cleared is the header and the bits
  *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
- *       who copies one starts over when half of them went by meanwhile
+ *       who copies one starts over when half of them went by meanwhile. Its words
+ *       are atomic and in no order: the release fence before the first of them and
+ *       the acquire fence after the last copied make who saw a new word see a
+ *       `newest` of after the old number, too
+ *   (4) where a chunk is mapped is stored once, with release, when it is there, and
+ *       stays as long as the replica: an acquiring load is enough. A block's bit is
+ *       set in the same way, after its disk blocks
  */
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"

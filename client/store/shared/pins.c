@@ -1,5 +1,6 @@
 /*
- * pins.c - who sees which snapshot: the pin slots of all sessions.
+ * pins.c - who sees which snapshot: the pin slots of all sessions. The full fences are
+ * the other half of invariant (1) of session/pin.c.
  */
 #include "client/store/shared/pins.h"
 

@@ -95,6 +95,14 @@ ramet_api_pages(struct call *call)
         ramet_api_refused(call, rc, &err);
         return;
     }
+    rc = ramet_pages_decode_known(ramet_http_query(call->rq, "has"),
+                                  ramet_http_query(call->rq, "comes"), &request,
+                                  &err);
+    if (rc != RAMET_OK) {
+        ramet_pages_request_done(&request);
+        ramet_api_refused(call, rc, &err);
+        return;
+    }
     vol = ramet_api_open_volume(call);
     if (vol == NULL) {
         ramet_pages_request_done(&request);

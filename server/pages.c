@@ -3,6 +3,7 @@
  */
 #include "server/pages.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,11 +87,73 @@ ramet_pages_decode(const uint8_t *data, size_t len,
     return rc;
 }
 
+/* A page number at *text, which is moved behind it; 0: there is none. */
+static uint32_t
+read_pgno(const char **text)
+{
+    uint64_t value = 0;
+
+    while (**text >= '0' && **text <= '9' && value <= UINT32_MAX)
+        value = value * 10 + (uint64_t)(*(*text)++ - '0');
+    return value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
+/* "3-5,9" */
+static bool
+read_known(const char *text, uint32_t *out, uint32_t *out_count)
+{
+    *out_count = 0;
+    if (text == NULL || *text == '\0')
+        return true;
+    for (;; text++) {
+        const uint32_t first = read_pgno(&text);
+        uint32_t last = first;
+
+        if (*text == '-') {
+            text++;
+            last = read_pgno(&text);
+        }
+        if (first == 0 || last < first ||
+            last - first >= RAMET_PAGES_KNOWN_MAX - *out_count ||
+            (*text != ',' && *text != '\0'))
+            return false;
+        for (uint32_t i = 0; i <= last - first; i++)
+            out[(*out_count)++] = first + i;
+        if (*text == '\0')
+            return true;
+    }
+}
+
+enum ramet_rc
+ramet_pages_decode_known(const char *has, const char *comes,
+                         struct ramet_pages_request *request,
+                         struct ramet_err *err)
+{
+    struct ramet_pages_known *known;
+
+    assert(request->known == NULL);
+    if (has == NULL && comes == NULL)
+        return RAMET_OK;
+    known = ramet_alloc(sizeof(*known));
+    if (known == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+    request->known = known;
+    if (read_known(has, known->here, &known->here_count) &&
+        read_known(comes, known->coming, &known->coming_count))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "query parameters has and comes: runs of at most %u "
+                      "pages, as in 3-5,9",
+                      RAMET_PAGES_KNOWN_MAX);
+}
+
 void
 ramet_pages_request_done(struct ramet_pages_request *request)
 {
     ramet_free(request->runs);
+    ramet_free(request->known);
     request->runs = NULL;
+    request->known = NULL;
 }
 
 static bool

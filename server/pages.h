@@ -20,6 +20,7 @@
 #define RAMET_PAGES_MAX 65536u
 #define RAMET_PAGES_WITH_METADATA_MAX 512u
 #define RAMET_PAGES_RUNS_MAX 16384u
+#define RAMET_PAGES_KNOWN_MAX 256u
 
 enum {
     RAMET_PAGES_METADATA = 1,
@@ -32,12 +33,20 @@ struct ramet_pages_run {
     uint32_t first, last;
 };
 
+/* What a client need not be sent: pages that it has, with all that leads to them, and
+ * pages that it asked for in other requests. In any order; one may come twice. */
+struct ramet_pages_known {
+    uint32_t here_count, coming_count;
+    uint32_t here[RAMET_PAGES_KNOWN_MAX], coming[RAMET_PAGES_KNOWN_MAX];
+};
+
 struct ramet_pages_request {
     unsigned flags;
     struct ramet_point at; /* a hash of zeros: none was named */
     uint32_t page_count;
     uint32_t run_count;
-    struct ramet_pages_run *runs; /* in the order asked */
+    struct ramet_pages_run *runs;    /* in the order asked */
+    struct ramet_pages_known *known; /* or NULL */
 };
 
 /* Hostile bytes. RAMET_EINVAL; whether pages come twice is not checked here.
@@ -45,6 +54,12 @@ struct ramet_pages_request {
 RAMET_NODISCARD enum ramet_rc
 ramet_pages_decode(const uint8_t *data, size_t len,
                    struct ramet_pages_request *out, struct ramet_err *err);
+/* The query's `has` and `comes`, hostile; either may be NULL: runs as 3-5,9, in decimal.
+ * RAMET_EINVAL: they are none, or too many pages; RAMET_ENOMEM. */
+RAMET_NODISCARD enum ramet_rc
+ramet_pages_decode_known(const char *has, const char *comes,
+                         struct ramet_pages_request *request,
+                         struct ramet_err *err);
 void ramet_pages_request_done(struct ramet_pages_request *request);
 
 /* What a range record is of: a key of the store, taken apart. */

@@ -14,6 +14,7 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "server/range_set.h"
 #include "server/recorder.h"
 
 #define SLICE_PAGES 64u
@@ -23,6 +24,9 @@
 #define METADATA_MAX (RANGES_MAX - 3 * SLICE_PAGES)
 /* What stands before a range's bytes, and what ends an answer, is shorter. */
 #define RECORD_TEXT_MAX 64u
+/* Of pages that the client has or waits for: a block and a dictionary each, and the way to
+ * those of a slice. */
+#define KNOWN_NUMBERS_MAX (4u * RAMET_PAGES_KNOWN_MAX + 8u * SLICE_PAGES)
 #define FRESH_CACHE_BYTES (1u << 20)
 
 struct range {
@@ -34,91 +38,21 @@ struct range {
     struct ramet_hash hash;
 };
 
-/* Numbers of ranges: open addressing. */
-struct range_set {
-    uint64_t *slots; /* 0: empty */
-    size_t mask, count;
-    size_t most; /* what is past this is not remembered, and sent again */
-};
-
 struct ramet_answer {
     struct ramet_server *server;
     struct ramet_open_volume *vol;
     struct ramet_pages_request request;
     struct ramet_point at; /* where the pages are looked for */
+    uint32_t page_count;   /* there */
     uint32_t run, next;    /* the next page: runs[run].first + next */
     uint64_t sent;         /* range records */
-    struct range_set set;
+    struct ramet_range_set set;
     struct range *ranges; /* of this slice */
     size_t range_count, range_next;
     uint32_t copied; /* bytes of ranges[range_next]; 0: its record is to come */
     bool is_wrong;   /* that range, in the store, too */
     struct ramet_answer_source source; /* more == NULL: there are no more */
 };
-
-/* ---- ranges that were sent --------------------------------------------------- */
-
-static uint64_t
-range_number(const struct range *range)
-{
-    uint8_t text[64] = {0};
-    uint64_t number;
-
-    memcpy(text, range->object.volume.id.bytes, RAMET_ID_SIZE);
-    memcpy(text + 16, range->object.id.bytes, RAMET_ID_SIZE);
-    ramet_put_le64(text + 32, range->object.lsn);
-    ramet_put_le64(text + 40, range->object.offset);
-    ramet_put_le32(text + 48, range->length);
-    text[52] = range->object.object;
-    number = ramet_hash64(text, sizeof(text));
-    return number != 0 ? number : 1;
-}
-
-static bool
-grow_set(struct range_set *set)
-{
-    const size_t capacity = set->slots == NULL ? 256 : (set->mask + 1) * 2;
-    uint64_t *slots = ramet_calloc(capacity, sizeof(*slots));
-
-    if (slots == NULL)
-        return false;
-    for (size_t i = 0; set->slots != NULL && i <= set->mask; i++) {
-        size_t at = (size_t)set->slots[i] & (capacity - 1);
-
-        if (set->slots[i] == 0)
-            continue;
-        while (slots[at] != 0)
-            at = (at + 1) & (capacity - 1);
-        slots[at] = set->slots[i];
-    }
-    ramet_free(set->slots);
-    set->slots = slots;
-    set->mask = capacity - 1;
-    return true;
-}
-
-/* True if it was not there, or can't be remembered: then it is sent again, which
- * is allowed. */
-static bool
-set_add(struct range_set *set, const struct range *range)
-{
-    const uint64_t number = range_number(range);
-    size_t at;
-
-    if ((set->slots == NULL || set->count * 2 > set->mask) && !grow_set(set))
-        return true;
-    at = (size_t)number & set->mask;
-    while (set->slots[at] != 0) {
-        if (set->slots[at] == number)
-            return false;
-        at = (at + 1) & set->mask;
-    }
-    if (set->count == set->most)
-        return true;
-    set->slots[at] = number;
-    set->count++;
-    return true;
-}
 
 /* ---- the next slice ------------------------------------------------------------ */
 
@@ -165,6 +99,13 @@ take_slice(struct ramet_answer *answer, struct slice *slice,
     return RAMET_OK;
 }
 
+/* True: it is to be sent. */
+static bool
+set_add(struct ramet_answer *answer, const struct range *range)
+{
+    return ramet_range_set_add(&answer->set, &range->object, range->length);
+}
+
 static void
 add_range(struct ramet_answer *answer, const struct range *range)
 {
@@ -172,9 +113,10 @@ add_range(struct ramet_answer *answer, const struct range *range)
     answer->ranges[answer->range_count++] = *range;
 }
 
-/* What somebody who knows nothing has to read in order to locate these pages. */
+/* What somebody who knows nothing has to read in order to locate these pages; `is_here`:
+ * the client has that. */
 static enum ramet_rc
-locate_afresh(struct ramet_answer *answer, struct slice *slice,
+locate_afresh(struct ramet_answer *answer, struct slice *slice, bool is_here,
               struct ramet_err *err)
 {
     const struct ramet_history_options options = {.cache_bytes =
@@ -197,7 +139,7 @@ locate_afresh(struct ramet_answer *answer, struct slice *slice,
         if (!ramet_range_of_key(record->key, record->offset, &range.object) ||
             (range.object.object == 1 &&
              (answer->request.flags & RAMET_PAGES_NO_HEADS) != 0) ||
-            !set_add(&answer->set, &range))
+            !set_add(answer, &range) || is_here)
             continue;
         if (answer->range_count == METADATA_MAX)
             rc = RAMET_FAIL(err, RAMET_ETOOBIG,
@@ -235,13 +177,13 @@ add_image(struct ramet_answer *answer, const struct ramet_located *located)
 
     /* Invariant (1); of one page that has no delta it is met once. */
     if ((frame->page_count > 1 || ramet_located_has_delta(located)) &&
-        !set_add(&answer->set, &body))
+        !set_add(answer, &body))
         return;
     if ((answer->request.flags & RAMET_PAGES_DICTS) != 0 &&
         frame->kind == RAMET_FRAME_DICT) {
         const struct range dict = range_of_extent(&frame->base);
 
-        if (set_add(&answer->set, &dict))
+        if (set_add(answer, &dict))
             add_range(answer, &dict);
     }
     add_range(answer, &body);
@@ -255,7 +197,7 @@ add_page(struct ramet_answer *answer, const struct ramet_located *located)
     if (located->image.page_count == 0)
         return; /* zeros */
     add_image(answer, located);
-    if (ramet_located_has_delta(located) && set_add(&answer->set, &block))
+    if (ramet_located_has_delta(located) && set_add(answer, &block))
         add_range(answer, &block);
 }
 
@@ -268,7 +210,7 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
     if (rc != RAMET_OK)
         return rc;
     if ((answer->request.flags & RAMET_PAGES_METADATA) != 0)
-        rc = locate_afresh(answer, slice, err);
+        rc = locate_afresh(answer, slice, false, err);
     else
         rc = ramet_history_locate(ramet_open_volume_history(answer->vol),
                                   &answer->at, slice->sorted, slice->count,
@@ -286,6 +228,73 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
         add_page(answer, located);
     }
     return rc;
+}
+
+/* ---- what the client has, or waits for ------------------------------------------ */
+
+/* The blocks of deltas of these pages are not to be sent; `is_here`: nor are their
+ * dictionaries, and what leads to those of the first slice. It is a hint: what can't
+ * be found is sent. */
+static void
+pass_over(struct ramet_answer *answer, struct slice *slice, bool is_here,
+          bool is_first)
+{
+    const bool leads = is_here && is_first &&
+                       (answer->request.flags & RAMET_PAGES_METADATA) != 0;
+    const enum ramet_rc rc =
+        leads ? locate_afresh(answer, slice, true, NULL)
+              : ramet_history_locate(ramet_open_volume_history(answer->vol),
+                                     &answer->at, slice->sorted, slice->count,
+                                     slice->located, NULL);
+
+    assert(slice->count > 0 && slice->count <= SLICE_PAGES);
+    for (size_t i = 0; rc == RAMET_OK && i < slice->count; i++) {
+        const struct ramet_located *const located = &slice->located[i];
+        const struct range block = range_of_extent(&located->block.extent);
+        const struct range dict = range_of_extent(&located->image.base);
+
+        if (ramet_located_has_delta(located))
+            (void)set_add(answer, &block);
+        if (is_here && located->image.page_count > 0 &&
+            located->image.kind == RAMET_FRAME_DICT)
+            (void)set_add(answer, &dict);
+    }
+}
+
+static void
+pass_over_all(struct ramet_answer *answer, struct slice *slice,
+              const uint32_t *pgnos, size_t count, bool is_here)
+{
+    assert(count <= RAMET_PAGES_KNOWN_MAX);
+    for (size_t at = 0; at < count; at += SLICE_PAGES) {
+        const size_t n = count - at < SLICE_PAGES ? count - at : SLICE_PAGES;
+
+        slice->count = 0;
+        memcpy(slice->sorted, pgnos + at, n * sizeof(*pgnos));
+        qsort(slice->sorted, n, sizeof(*pgnos), compare_pgno);
+        for (size_t i = 0; i < n; i++) { /* each once, and none past the end */
+            const uint32_t pgno = slice->sorted[i];
+
+            if (pgno <= answer->page_count &&
+                (slice->count == 0 || slice->sorted[slice->count - 1] < pgno))
+                slice->sorted[slice->count++] = pgno;
+        }
+        if (slice->count > 0)
+            pass_over(answer, slice, is_here, at == 0);
+    }
+}
+
+static void
+take_known(struct ramet_answer *answer, struct slice *slice)
+{
+    struct ramet_pages_known *const known = answer->request.known;
+
+    if (known == NULL)
+        return;
+    pass_over_all(answer, slice, known->here, known->here_count, true);
+    pass_over_all(answer, slice, known->coming, known->coming_count, false);
+    ramet_free(known);
+    answer->request.known = NULL;
 }
 
 /* What of the slice is not in the cache, in as few round trips as may be: one by
@@ -324,6 +333,7 @@ next_slice(struct ramet_answer *answer, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
     assert(answer->range_next == answer->range_count);
     answer->range_next = answer->range_count = 0;
+    take_known(answer, slice);
     rc = fill_slice(answer, slice, err);
     if (rc == RAMET_OK) {
         atomic_fetch_add_explicit(&answer->server->metrics.pages, slice->count,
@@ -567,7 +577,9 @@ ramet_answer_new(struct ramet_server *server, struct ramet_open_volume *vol,
     answer->vol = vol;
     answer->request = *request;
     answer->at = ramet_head_point(head);
-    answer->set.most = numbers_of(request->page_count, request->flags);
+    answer->page_count = head->page_count;
+    answer->set.most = numbers_of(request->page_count, request->flags) +
+                       (request->known != NULL ? KNOWN_NUMBERS_MAX : 0);
     answer->ranges = ramet_calloc(RANGES_MAX, sizeof(*answer->ranges));
     if (answer->ranges == NULL) {
         ramet_answer_free(answer);
@@ -594,7 +606,7 @@ ramet_answer_free(struct ramet_answer *answer)
     if (answer->source.free != NULL)
         answer->source.free(answer->source.ctx);
     ramet_pages_request_done(&answer->request);
-    ramet_free(answer->set.slots);
+    ramet_range_set_done(&answer->set);
     ramet_free(answer->ranges);
     ramet_open_volume_put(answer->vol);
     ramet_free(answer);

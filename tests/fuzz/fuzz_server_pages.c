@@ -33,12 +33,31 @@ check_request(const uint8_t *data, size_t size)
 }
 
 static void
+check_known(const char *text)
+{
+    struct ramet_pages_request request = {.known = NULL};
+    const enum ramet_rc rc =
+        ramet_pages_decode_known(text, text, &request, NULL);
+
+    if (rc == RAMET_OK &&
+        (request.known->here_count > RAMET_PAGES_KNOWN_MAX ||
+         request.known->coming_count != request.known->here_count))
+        abort();
+    for (uint32_t i = 0; rc == RAMET_OK && i < request.known->here_count; i++)
+        if (request.known->here[i] == 0 ||
+            request.known->here[i] != request.known->coming[i])
+            abort();
+    ramet_pages_request_done(&request);
+}
+
+static void
 check_text(const char *text)
 {
     struct ramet_object_range object;
     struct byte_range range;
     uint64_t time;
 
+    check_known(text);
     if (ramet_api_range(text, 1000, &range) == RANGE_PART &&
         (range.length == 0 || range.offset + range.length > 1000))
         abort();

@@ -16,7 +16,7 @@ import sqlite3
 import time
 
 import common
-from parts import deltas
+from parts import deltas, readers
 from peers import litestream
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
@@ -172,7 +172,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", choices=("init", "update", "bytes",
-                                           "commits"))
+                                           "commits", "readers"))
     parser.add_argument("--commits", type=int, default=10000)
     parser.add_argument("--long", action="store_true",
                         help="nothing but 100,000 commits on a database of 10 GB")
@@ -184,6 +184,11 @@ def main():
         with common.Workspace() as work:
             print(common.load_average())
             deltas.bench_long(work, options.rows, 10 * options.commits)
+        return
+    if options.only == "readers":
+        with common.Workspace() as work:
+            print("%d rounds; %s" % (options.rounds, common.load_average()))
+            readers.bench(work, options.rounds)
         return
     base = base_database()
     with common.Workspace() as work:
@@ -202,6 +207,8 @@ def main():
             deltas.bench(work, base, min(3, options.rounds))
         if options.only in (None, "commits"):
             deltas.bench_each(work, base, options.commits)
+        if options.only is None:
+            readers.bench(work, min(3, options.rounds))
 
 
 if __name__ == "__main__":

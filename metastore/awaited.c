@@ -27,6 +27,7 @@ struct slot {
 struct part {
     uint64_t number; /* of the place */
     uint32_t next;   /* in the chain of its bucket */
+    uint32_t pgno;   /* a page that has its delta there; 0: it is an image */
 };
 
 struct ramet_awaited {
@@ -148,20 +149,21 @@ reserve(struct ramet_awaited *awaited, size_t count)
     return true;
 }
 
-static bool
-has_part(const struct ramet_awaited *awaited, uint64_t number)
+static const struct part *
+find_part(const struct ramet_awaited *awaited, uint64_t number)
 {
     uint32_t i = awaited->by_part[(number >> 32) % BUCKETS];
 
     while (i != NONE && awaited->parts[i].number != number)
         i = awaited->parts[i].next;
     assert(i == NONE || i < awaited->part_count);
-    return i != NONE;
+    return i != NONE ? &awaited->parts[i] : NULL;
 }
 
 /* Without memory it is not known: what is asked of it is a guess. */
 static void
-add_part(struct ramet_awaited *awaited, const struct ramet_extent *extent)
+add_part(struct ramet_awaited *awaited, const struct ramet_extent *extent,
+         uint32_t pgno)
 {
     char key[RAMET_KEY_MAX];
     uint64_t number;
@@ -169,7 +171,7 @@ add_part(struct ramet_awaited *awaited, const struct ramet_extent *extent)
 
     ramet_extent_key(extent, key);
     number = number_of(key, extent->offset_bytes);
-    if (has_part(awaited, number))
+    if (find_part(awaited, number) != NULL)
         return;
     if (awaited->part_count == awaited->part_capacity) {
         const uint32_t capacity =
@@ -184,7 +186,7 @@ add_part(struct ramet_awaited *awaited, const struct ramet_extent *extent)
     }
     assert(awaited->part_count < awaited->part_capacity);
     bucket = &awaited->by_part[(number >> 32) % BUCKETS];
-    awaited->parts[awaited->part_count] = (struct part){number, *bucket};
+    awaited->parts[awaited->part_count] = (struct part){number, *bucket, pgno};
     *bucket = awaited->part_count++;
 }
 
@@ -208,8 +210,8 @@ add_slot(struct ramet_awaited *awaited, uint32_t pgno,
                           .located = *located};
     *page = index;
     if (ramet_located_has_delta(located)) { /* invariant (3) */
-        add_part(awaited, extent);
-        add_part(awaited, &located->block.extent);
+        add_part(awaited, extent, 0);
+        add_part(awaited, &located->block.extent, pgno);
         return;
     }
     ramet_extent_key(extent, key);
@@ -408,5 +410,17 @@ bool
 ramet_awaited_is_part(const struct ramet_awaited *awaited, const char *key,
                       uint64_t offset)
 {
-    return awaited->part_count > 0 && has_part(awaited, number_of(key, offset));
+    return awaited->part_count > 0 &&
+           find_part(awaited, number_of(key, offset)) != NULL;
+}
+
+uint32_t
+ramet_awaited_page_of_block(const struct ramet_awaited *awaited,
+                            const char *key, uint64_t offset)
+{
+    const struct part *const part =
+        awaited->part_count > 0 ? find_part(awaited, number_of(key, offset))
+                                : NULL;
+
+    return part != NULL ? part->pgno : 0;
 }

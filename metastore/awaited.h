@@ -48,4 +48,9 @@ ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
 bool ramet_awaited_is_part(const struct ramet_awaited *awaited, const char *key,
                            uint64_t offset);
 
+/* A page that is awaited and has its delta in the block at that place; 0: none. A guess
+ * as well. */
+uint32_t ramet_awaited_page_of_block(const struct ramet_awaited *awaited,
+                                     const char *key, uint64_t offset);
+
 #endif

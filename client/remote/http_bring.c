@@ -45,6 +45,7 @@ struct bringing {
     ramet_page_visit *visit;
     void *ctx;
     struct ramet_history *history; /* the shadow's */
+    struct ramet_known *held;      /* as well */
     struct ramet_awaited *awaited; /* NULL: not even the head is known */
     size_t located;                /* of pgnos: awaited, or given out */
     uint32_t *asked;               /* what the request asks for, in order */
@@ -101,8 +102,13 @@ locate(struct bringing *b, size_t count)
     qsort(sorted, count, sizeof(*sorted), compare_pgno);
     rc = ramet_awaited_add(b->awaited, sorted, count, b->err);
     ramet_free(sorted);
-    if (rc == RAMET_OK)
-        b->located += count;
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        const uint32_t pgno = b->pgnos[b->located++];
+
+        if (count - i <= RAMET_KNOWN_RECENT)
+            ramet_known_located(b->held, b->at, pgno,
+                                ramet_awaited_located(b->awaited, pgno));
+    }
     return rc;
 }
 
@@ -178,14 +184,17 @@ plan_frames(struct bringing *b)
     }
 }
 
-/* Is the dictionary here that the newest commits use? Most frames need no other;
- * what does is left out, and read from the store. */
+/* Is the dictionary here that the newest commits use, or (these may have nothing but
+ * deltas) the page that was located last? Most frames need no other; what does is left
+ * out, and read from the store. */
 static bool
 holds_dict(const struct bringing *b)
 {
     struct ramet_extent dict;
     struct ramet_head head;
 
+    if (ramet_known_dict(b->held, b->at, &dict) && holds_place(b, &dict))
+        return true;
     return ramet_history_head_of(b->history, b->at, &head, NULL) == RAMET_OK &&
            ramet_history_dict(b->history, &head, &dict, NULL) == RAMET_OK &&
            dict.length_bytes > 0 && holds_place(b, &dict);
@@ -320,6 +329,7 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
            size_t len, bool ends_object)
 {
     struct bringing *const b = ctx;
+    uint32_t pgno = 0;
     bool taken = false;
 
     assert(b->located <= b->count);
@@ -334,8 +344,13 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
             locate(b, least(SLICE_PAGES, b->count - b->located)) != RAMET_OK)
             break;
     }
-    if (!taken)
-        ramet_ranges_put(b->with->ranges, key, offset, data, len, ends_object);
+    if (taken)
+        return;
+    ramet_ranges_put(b->with->ranges, key, offset, data, len, ends_object);
+    if (b->awaited != NULL)
+        pgno = ramet_awaited_page_of_block(b->awaited, key, offset);
+    if (pgno > 0)
+        ramet_known_block_came(b->held, b->at, pgno, key, offset, len);
 }
 
 static enum ramet_rc
@@ -369,9 +384,9 @@ came_in_part(const struct bringing *b, enum ramet_rc rc, size_t taken)
 
 static enum ramet_rc
 send_request(struct bringing *b, const struct ramet_buf *body,
-             struct ramet_err *err)
+             const char *query, struct ramet_err *err)
 {
-    char id[RAMET_ID_TEXT_SIZE], path[128];
+    char id[RAMET_ID_TEXT_SIZE], path[128 + RAMET_KNOWN_QUERY_MAX];
     const struct iovec part = {.iov_base = body->data, .iov_len = body->len};
     struct ramet_http_call call = {
         .method = "POST",
@@ -388,8 +403,9 @@ send_request(struct bringing *b, const struct ramet_buf *body,
 
     assert(body->failed == RAMET_OK && body->len > 0);
     ramet_id_format(&b->volume->id, id);
-    (void)snprintf(path, sizeof(path), "/v1/volumes/%s/pages", id);
+    (void)snprintf(path, sizeof(path), "/v1/volumes/%s/pages%s", id, query);
     rc = ramet_http_perform(b->with->pool, &call, err);
+    path[strcspn(path, "?")] = '\0';
     if (rc == RAMET_OK && is_refusal(call.status))
         rc = ramet_http_failure(b->with->pool, path, call.status,
                                 call.body.data, call.body.len, false, err);
@@ -402,6 +418,9 @@ send_request(struct bringing *b, const struct ramet_buf *body,
 static enum ramet_rc
 ask(struct bringing *b, struct ramet_err *err)
 {
+    struct ramet_known_asking asking = {
+        .at = *b->at, .pgnos = b->asked, .count = b->asked_count};
+    char query[RAMET_KNOWN_QUERY_MAX];
     struct ramet_buf body;
     enum ramet_rc rc = RAMET_OK;
 
@@ -410,8 +429,10 @@ ask(struct bringing *b, struct ramet_err *err)
     ramet_pages_encode(&body, b->at, b->flags | RAMET_PAGES_HASH, b->asked,
                        b->asked_count);
     ramet_pages_stream_init(&b->stream, b->volume, take_range, b);
+    ramet_known_begin(b->held, &asking, query);
     if (body.failed == RAMET_OK) /* else invariant (2) */
-        rc = send_request(b, &body, err);
+        rc = send_request(b, &body, query, err);
+    ramet_known_end(b->held, &asking);
     ramet_pages_stream_done(&b->stream);
     ramet_buf_done(&body);
     return rc;
@@ -510,6 +531,7 @@ ramet_http_bring(const struct ramet_http_bring *with,
         goto done;
     memcpy(b.pgnos, pgnos, b.count * sizeof(*b.pgnos));
     b.history = ramet_shadow_history(shadow);
+    b.held = ramet_shadow_known(shadow);
     plan(&b);
     rc = ask_for_all(&b, &own);
     if (rc != RAMET_OK && err != NULL)

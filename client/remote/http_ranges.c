@@ -214,3 +214,16 @@ ramet_ranges_has(struct ramet_ranges *ranges, const char *key, uint64_t offset,
     ramet_mutex_unlock(&ranges->lock);
     return found;
 }
+
+bool
+ramet_ranges_has_at(struct ramet_ranges *ranges, const struct ramet_hash *key,
+                    uint64_t offset, size_t len)
+{
+    size_t got;
+    bool found;
+
+    ramet_mutex_lock(&ranges->lock);
+    found = collect(ranges, key, offset, NULL, len, false, &got);
+    ramet_mutex_unlock(&ranges->lock);
+    return found;
+}

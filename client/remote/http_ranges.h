@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/hash.h"
+
 struct ramet_ranges;
 
 struct ramet_ranges *ramet_ranges_new(size_t max_bytes);
@@ -31,6 +33,10 @@ bool ramet_ranges_get(struct ramet_ranges *ranges, const char *key,
  * what was read already may have found it damaged. */
 bool ramet_ranges_has(struct ramet_ranges *ranges, const char *key,
                       uint64_t offset, size_t len, bool unread);
+/* The same of one who has the key's hash (XXH3-128) for it. */
+bool
+ramet_ranges_has_at(struct ramet_ranges *ranges, const struct ramet_hash *key,
+                    uint64_t offset, size_t len);
 void ramet_ranges_clear(struct ramet_ranges *ranges);
 
 #endif

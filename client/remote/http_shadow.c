@@ -17,6 +17,7 @@ struct ramet_shadow {
     unsigned users;
     uint64_t last_used; /* a count */
     struct ramet_history *history;
+    struct ramet_known known;
 };
 
 struct shadow_store {
@@ -79,6 +80,7 @@ free_shadow(struct ramet_shadow *shadow)
 {
     assert(shadow->users == 0);
     ramet_history_close(shadow->history);
+    ramet_known_done(&shadow->known);
     ramet_free(shadow);
 }
 
@@ -104,8 +106,10 @@ ramet_shadows_forget(struct ramet_shadows *shadows,
 {
     ramet_mutex_lock(&shadows->lock);
     for (struct ramet_shadow *s = shadows->first; s != NULL; s = s->next) {
-        if (ramet_id_compare(&s->volume.id, &volume->id) == 0)
+        if (ramet_id_compare(&s->volume.id, &volume->id) == 0) {
             ramet_history_forget(s->history);
+            ramet_known_forget(&s->known);
+        }
     }
     ramet_mutex_unlock(&shadows->lock);
 }
@@ -151,6 +155,7 @@ add_shadow(struct ramet_shadows *shadows, const struct ramet_vid *volume)
     }
     assert(shadow->history != NULL && shadow->users == 0);
     shadow->volume = *volume;
+    ramet_known_init(&shadow->known, shadows->store.ranges);
     shadow->next = shadows->first;
     shadows->first = shadow;
     shadows->count++;
@@ -192,4 +197,10 @@ struct ramet_history *
 ramet_shadow_history(struct ramet_shadow *shadow)
 {
     return shadow->history;
+}
+
+struct ramet_known *
+ramet_shadow_known(struct ramet_shadow *shadow)
+{
+    return &shadow->known;
 }

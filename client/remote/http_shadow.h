@@ -11,6 +11,7 @@
 #ifndef RAMET_CLIENT_REMOTE_HTTP_SHADOW_H
 #define RAMET_CLIENT_REMOTE_HTTP_SHADOW_H
 
+#include "client/remote/http_known.h"
 #include "client/remote/http_ranges.h"
 #include "metastore/history.h"
 
@@ -31,5 +32,7 @@ struct ramet_shadow *ramet_shadow_take(struct ramet_shadows *shadows,
 void
 ramet_shadow_give(struct ramet_shadows *shadows, struct ramet_shadow *shadow);
 struct ramet_history *ramet_shadow_history(struct ramet_shadow *shadow);
+/* What a server need not send again of it. */
+struct ramet_known *ramet_shadow_known(struct ramet_shadow *shadow);
 
 #endif

@@ -289,6 +289,17 @@ ramet_awaited_located(const struct ramet_awaited *awaited, uint32_t pgno)
     return slot != NULL && !slot->given ? &slot->located : NULL;
 }
 
+void
+ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno)
+{
+    struct slot *const slot = find_page(awaited, pgno);
+
+    if (slot == NULL)
+        return;
+    assert(ramet_located_has_delta(&slot->located));
+    slot->given = true;
+}
+
 /* ---- what is here ------------------------------------------------------------ */
 
 /* The first of the slots from `index` on that lies in the frame at that place

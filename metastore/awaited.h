@@ -6,7 +6,7 @@
  *       frame's bytes have the hash that their parent names.
  *   (2) A page that is awaited is given out once.
  *   (3) A page that is stored as a delta is not given out: it is made of two
- *       ranges, and read when both are kept.
+ *       ranges, and read when both are kept. Who does says so.
  *
  * One thread at a time. Layer: metastore.
  */
@@ -35,6 +35,8 @@ ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
 /* Where `pgno` lies; NULL: it was not added, was given out, or is zeros. */
 const struct ramet_located *
 ramet_awaited_located(const struct ramet_awaited *awaited, uint32_t pgno);
+/* A page of (3) was given out by who made it. */
+void ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno);
 /* Some bytes are here: if they are a frame that is awaited, *out_taken is true,
  * and its pages are given out, or RAMET_ECORRUPT: they are damaged, and go on
  * being awaited. Also the visitor's errors. */

@@ -15,6 +15,7 @@
 
 #include "client/remote/http_pages.h"
 #include "core/alloc.h"
+#include "core/waiting.h"
 #include "metastore/awaited.h"
 
 /* What one request brings at most, in pages' bytes. */
@@ -32,6 +33,12 @@
 #define TOGETHER_MAX 32u
 #define TOGETHER_FEW 8u
 #define LEAF_PAGES 64u
+/* Ranges of pages with deltas that came, until these are made: so many share the reading
+ * of their blocks. */
+#define MADE_AFTER 48u
+#define MADE_PAGES 128u
+/* Who waits for another's block looks so often whether he need not any more. */
+#define BLOCK_WAIT_MS 50u
 
 struct bringing {
     const struct ramet_http_bring *with;
@@ -51,6 +58,8 @@ struct bringing {
     uint32_t *asked;               /* what the request asks for, in order */
     size_t asked_count;
     unsigned flags;
+    size_t made;  /* of pgnos: before it no page with a delta is to be made */
+    size_t parts; /* of such pages that came since some were made */
     struct ramet_pages_stream stream;
     enum ramet_rc visit_rc; /* of the caller's visitor */
     struct ramet_err *err;
@@ -290,6 +299,86 @@ part(struct bringing *b)
     b->unknown_first = b->located > 0 && b->pgnos[0] != first;
 }
 
+/* ---- pages with deltas ---------------------------------------------------------- */
+
+static enum ramet_rc
+give_made(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct bringing *const b = ctx;
+
+    ramet_awaited_given(b->awaited, pgno); /* whatever comes of it */
+    return give_page(b, pgno, page, err);
+}
+
+/* Some of those of which both parts are here, so that who waits for them need not wait
+ * for the end. False: there were none; or they can't be made, and are left to who
+ * reads them from the store. */
+static bool
+make_some(struct bringing *b)
+{
+    uint32_t pgnos[MADE_PAGES];
+    size_t count = 0;
+    bool has_all = true;
+
+    assert(b->made <= b->located);
+    for (size_t i = b->made; i < b->located && count < MADE_PAGES; i++) {
+        const struct ramet_located *const located =
+            ramet_awaited_located(b->awaited, b->pgnos[i]);
+
+        if (located != NULL && ramet_located_has_delta(located)) {
+            if (is_here(b, located))
+                pgnos[count++] = b->pgnos[i];
+            else
+                has_all = false;
+        }
+        if (has_all)
+            b->made = i + 1;
+    }
+    if (count == 0 || b->visit_rc != RAMET_OK)
+        return false;
+    qsort(pgnos, count, sizeof(*pgnos), compare_pgno);
+    return ramet_history_read_pages(b->history, b->at, pgnos, count, false,
+                                    give_made, b, NULL) == RAMET_OK;
+}
+
+static void
+make_pages(struct bringing *b)
+{
+    b->parts = 0;
+    while (make_some(b))
+        continue;
+}
+
+/* Is there a page whose base's frame came, and whose block did not? */
+static bool
+lacks_block(const struct bringing *b)
+{
+    for (size_t i = b->made; i < b->located; i++) {
+        const struct ramet_located *const located =
+            ramet_awaited_located(b->awaited, b->pgnos[i]);
+
+        if (located != NULL && ramet_located_has_delta(located) &&
+            holds_place(b, &located->image.extent) &&
+            !holds_place(b, &located->block.extent))
+            return true;
+    }
+    return false;
+}
+
+/* All that can be made; of blocks that were left out because requests before this one
+ * bring them, after these. */
+static void
+make_rest(struct bringing *b, const struct ramet_known_asking *asking)
+{
+    make_pages(b);
+    while (b->visit_rc == RAMET_OK && lacks_block(b) &&
+           !ramet_waiting_is_over() &&
+           ramet_known_wait(b->held, asking, BLOCK_WAIT_MS))
+        make_pages(b);
+}
+
+/* ---- the plan ------------------------------------------------------------------- */
+
 static void
 plan(struct bringing *b)
 {
@@ -307,6 +396,8 @@ plan(struct bringing *b)
         part(b);
     assert(b->located <= b->count);
     b->known = b->located;
+    if (b->known > 0)
+        make_pages(b);
 }
 
 /* ---- what comes ------------------------------------------------------------------ */
@@ -347,10 +438,14 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
     if (taken)
         return;
     ramet_ranges_put(b->with->ranges, key, offset, data, len, ends_object);
-    if (b->awaited != NULL)
-        pgno = ramet_awaited_page_of_block(b->awaited, key, offset);
+    if (b->awaited == NULL)
+        return;
+    pgno = ramet_awaited_page_of_block(b->awaited, key, offset);
     if (pgno > 0)
         ramet_known_block_came(b->held, b->at, pgno, key, offset, len);
+    if (ramet_awaited_is_part(b->awaited, key, offset) &&
+        ++b->parts == MADE_AFTER)
+        make_pages(b);
 }
 
 static enum ramet_rc
@@ -433,6 +528,8 @@ ask(struct bringing *b, struct ramet_err *err)
     if (body.failed == RAMET_OK) /* else invariant (2) */
         rc = send_request(b, &body, query, err);
     ramet_known_end(b->held, &asking);
+    if (rc == RAMET_OK && b->awaited != NULL)
+        make_rest(b, &asking);
     ramet_pages_stream_done(&b->stream);
     ramet_buf_done(&body);
     return rc;

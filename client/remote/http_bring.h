@@ -9,6 +9,9 @@
  *   (1) Pages are given out as they come: in the order in which they were asked
  *       for, if the server keeps to it.
  *   (2) It is a hint: what does not come, or comes damaged, is left out.
+ *   (3) One with a delta is given out once both of its parts are here. A block that was
+ *       left out because an earlier request brings it is waited for as long as
+ *       that one takes; never does a request wait for a later one.
  *
  * Layer: client.
  */

@@ -26,12 +26,14 @@ ramet_known_init(struct ramet_known *known, struct ramet_ranges *ranges)
     memset(known, 0, sizeof(*known));
     known->ranges = ranges;
     ramet_mutex_init(&known->lock);
+    ramet_cond_init(&known->ended);
 }
 
 void
 ramet_known_done(struct ramet_known *known)
 {
     assert(known->asking == NULL);
+    ramet_cond_done(&known->ended);
     ramet_mutex_done(&known->lock);
 }
 
@@ -228,7 +230,7 @@ ramet_known_begin(struct ramet_known *known, struct ramet_known_asking *asking,
     list_coming(known, &asking->at, &coming);
     asking->next = known->asking;
     known->asking = asking;
-    known->begun++;
+    asking->number = ++known->begun;
     ramet_mutex_unlock(&known->lock);
     out_query[0] = '\0';
     if (here.len > 0 || coming.len > 0)
@@ -246,5 +248,23 @@ ramet_known_end(struct ramet_known *known, struct ramet_known_asking *asking)
     while (*link != asking)
         link = &(*link)->next;
     *link = asking->next;
+    ramet_cond_broadcast(&known->ended);
     ramet_mutex_unlock(&known->lock);
+}
+
+bool
+ramet_known_wait(struct ramet_known *known,
+                 const struct ramet_known_asking *asking, uint64_t ms)
+{
+    bool is_any = false;
+
+    ramet_mutex_lock(&known->lock);
+    for (const struct ramet_known_asking *a = known->asking; a != NULL;
+         a = a->next)
+        is_any = is_any || (a->number < asking->number &&
+                            ramet_point_equal(&a->at, &asking->at));
+    if (is_any)
+        (void)ramet_cond_wait_ms(&known->ended, &known->lock, ms);
+    ramet_mutex_unlock(&known->lock);
+    return is_any;
 }

@@ -28,6 +28,7 @@
 /* A request under way. The caller's, who leaves the pages as they are meanwhile. */
 struct ramet_known_asking {
     struct ramet_known_asking *next; /* the one before it */
+    uint64_t number;                 /* they ascend */
     struct ramet_point at;
     const uint32_t *pgnos;
     size_t count;
@@ -51,6 +52,7 @@ struct ramet_known {
     struct ramet_ranges
         *ranges; /* borrowed: a block that is not there is not here */
     struct ramet_mutex lock;
+    struct ramet_cond ended; /* a request */
     /* All that follows: with the lock. */
     struct ramet_known_asking *asking; /* the newest first */
     uint64_t begun;                    /* requests */
@@ -84,5 +86,9 @@ ramet_known_begin(struct ramet_known *known, struct ramet_known_asking *asking,
                   char out_query[RAMET_KNOWN_QUERY_MAX]);
 void
 ramet_known_end(struct ramet_known *known, struct ramet_known_asking *asking);
+/* Until one more request has ended of those that were under way when that one began, or
+ * for so long. False: none of them is. */
+bool ramet_known_wait(struct ramet_known *known,
+                      const struct ramet_known_asking *asking, uint64_t ms);
 
 #endif

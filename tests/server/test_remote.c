@@ -251,6 +251,54 @@ remote__brings_pages_in_one_request_and_in_the_order_asked(void **state)
     fixture_stop(&f);
 }
 
+/* Of each both parts come in the answer: nothing of it is left to be read later. */
+static void
+remote__gives_out_pages_with_deltas_as_both_parts_came(void **state)
+{
+    struct coming coming = {.count = 0};
+    struct ramet_remote *fresh;
+    uint32_t pgnos[240];
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model.delta_percent = 90;
+    model_write(&model, 1, 2000);
+    for (unsigned i = 0; i < 20; i++)
+        model_write(&model, 1 + i * 90, 150);
+    for (uint32_t i = 0; i < 240; i++)
+        pgnos[i] = 1 + i * 7;
+    fresh = fixture_connect(&f, NULL);
+    assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                       point_at(model.history, model.lsn),
+                                       pgnos, 120, false, note_page, &coming,
+                                       &err),
+                     RAMET_OK);
+    assert_int_equal(coming.count, 120);
+    assert_int_equal(fresh->ops->requests(fresh), 1);
+    /* Blocks that came are not sent again, and serve others all the same. */
+    assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                       point_at(model.history, model.lsn),
+                                       pgnos + 120, 120, false, note_page,
+                                       &coming, &err),
+                     RAMET_OK);
+    assert_int_equal(coming.count, 240);
+    assert_true(fresh->ops->requests(fresh) <= 3);
+    for (unsigned i = 0; i < 240; i++) {
+        bool is_in = false;
+
+        for (unsigned k = 0; k < 240; k++)
+            is_in = is_in || coming.pgnos[k] == pgnos[i];
+        assert_true(is_in);
+    }
+    fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
 /* By name, at the newest: which volume, its head, and what all readers need. */
 static void
 remote__opens_a_volume_in_one_request(void **state)
@@ -727,6 +775,8 @@ main(void)
         cmocka_unit_test(remote__names_count_up_by_one),
         cmocka_unit_test(
             remote__brings_pages_in_one_request_and_in_the_order_asked),
+        cmocka_unit_test(
+            remote__gives_out_pages_with_deltas_as_both_parts_came),
         cmocka_unit_test(remote__opens_a_volume_in_one_request),
         cmocka_unit_test(remote__what_opening_was_told_answers_nobody_later),
         cmocka_unit_test(remote__asks_for_no_heads_that_it_has),

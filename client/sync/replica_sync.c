@@ -139,14 +139,34 @@ ramet_replica_sync_note_lacking(struct ramet_replica_sync *replica_sync,
     ramet_mutex_unlock(&replica_sync->mutex);
 }
 
+static bool
+lacks(const struct ramet_replica_sync *replica_sync,
+      const struct ramet_point *at)
+{
+    return replica_sync->lacking_lsn != 0 &&
+           replica_sync->lacking_lsn == at->lsn &&
+           ramet_hash_equal(&replica_sync->lacking_hash, &at->hash);
+}
+
 bool
 ramet_replica_sync_lacks(const struct ramet_replica_sync *replica_sync,
                          const struct ramet_replica_state *state)
 {
-    return replica_sync->lacking_lsn != 0 &&
-           replica_sync->lacking_lsn == state->newest.lsn &&
-           ramet_hash_equal(&replica_sync->lacking_hash,
-                            &state->newest.lsn_hash);
+    const struct ramet_point at = ramet_snapshot_point(&state->newest);
+
+    return lacks(replica_sync, &at);
+}
+
+bool
+ramet_replica_sync_lacks_point(struct ramet_replica_sync *replica_sync,
+                               const struct ramet_point *at)
+{
+    bool is_lacking;
+
+    ramet_mutex_lock(&replica_sync->mutex);
+    is_lacking = lacks(replica_sync, at);
+    ramet_mutex_unlock(&replica_sync->mutex);
+    return is_lacking;
 }
 
 /* Does the success of `verb` show that what made `failed` fail is over? */

@@ -112,6 +112,9 @@ void ramet_replica_sync_note_lacking(struct ramet_replica_sync *replica_sync,
  * elsewhere it means nothing, whoever moved it. Needs mutex. */
 bool ramet_replica_sync_lacks(const struct ramet_replica_sync *replica_sync,
                               const struct ramet_replica_state *state);
+/* The same of the commit `at`; takes the mutex. */
+bool ramet_replica_sync_lacks_point(struct ramet_replica_sync *replica_sync,
+                                    const struct ramet_point *at);
 /* What a verb (a string constant) came to. A success takes back the error of
  * its own kind only: that pulls work does not mend a push that is refused. */
 void ramet_replica_sync_note_result(struct ramet_replica_sync *replica_sync,

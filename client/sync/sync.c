@@ -359,25 +359,24 @@ note_news(struct ramet_replica_sync *replica_sync, uint64_t lsn)
     ramet_mutex_unlock(&replica_sync->mutex);
 }
 
+/* *out_asked_ms: when the remote was asked for it; 0: it had told by itself. */
 static enum ramet_rc
 find_newest(struct ramet_sync *sync, struct ramet_head *out_head,
-            struct ramet_err *err)
+            uint64_t *out_asked_ms, struct ramet_err *err)
 {
     const struct ramet_os *const os = sync->replica_sync->os;
-    const uint64_t asked_ms = os->boot_ns(os->ctx) / 1000000u;
-    enum ramet_rc rc;
 
     assert(sync->client != NULL);
+    *out_asked_ms = 0;
     /* News of less than there is here is late: another process has brought, or
      * sent, what it does not know of yet. */
     if (sync->believes &&
         ramet_remote_client_told(sync->client, &sync->volume, out_head) &&
         out_head->lsn >= sync->state->newest.lsn)
         return RAMET_OK;
-    rc = ramet_remote_client_newest(sync->client, &sync->volume, out_head, err);
-    if (rc == RAMET_OK)
-        ramet_replica_sync_confirm(sync->replica_sync, out_head->lsn, asked_ms);
-    return rc;
+    *out_asked_ms = os->boot_ns(os->ctx) / 1000000u;
+    return ramet_remote_client_newest(sync->client, &sync->volume, out_head,
+                                      err);
 }
 
 enum ramet_rc
@@ -387,10 +386,11 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     const struct ramet_point stand = ramet_snapshot_point(&sync->state->newest);
     struct ramet_head newest;
     struct ramet_head base;
+    uint64_t asked_ms;
     enum ramet_rc rc;
 
     assert(sync->history != NULL);
-    rc = find_newest(sync, &newest, err);
+    rc = find_newest(sync, &newest, &asked_ms, err);
     if (rc != RAMET_OK)
         return rc;
     if (newest.lsn > stand.lsn)
@@ -408,6 +408,8 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
         if (rc != RAMET_OK)
             return rc;
     }
+    if (asked_ms != 0) /* of this line: a number alone confirms nothing */
+        ramet_replica_sync_confirm(sync->replica_sync, newest.lsn, asked_ms);
     *out_head = newest;
     return RAMET_OK;
 }

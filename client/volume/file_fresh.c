@@ -7,6 +7,7 @@
 
 #include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
+#include "client/store/store.h"
 #include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "client/volume/deadline.h"
@@ -19,10 +20,22 @@ boot_ms(const struct ramet_file *file)
     return file->os->boot_ns(file->os->ctx) / 1000000u;
 }
 
-/* When (CLOCK_BOOTTIME, ms) nothing was certainly lacking in a snapshot of `lsn`; 0:
+/* What was told of does not say that nothing is lacking at `at`: that is not here yet,
+ * or the remote went back, and on another way. */
+static bool
+says_nothing_of(struct ramet_file *file, const struct ramet_point *told,
+                const struct ramet_point *at)
+{
+    assert(file->replica_sync != NULL);
+    return told->lsn > at->lsn ||
+           (told->lsn == at->lsn && !ramet_point_equal(told, at)) ||
+           ramet_replica_sync_lacks_point(file->replica_sync, at);
+}
+
+/* When (CLOCK_BOOTTIME, ms) nothing was certainly lacking in a snapshot of `at`; 0:
  * that was never known. */
 static uint64_t
-confirmed_ms(struct ramet_file *file, uint64_t lsn)
+confirmed_ms(struct ramet_file *file, const struct ramet_point *at)
 {
     struct ramet_remote_client *client;
     struct ramet_point told = {.lsn = 0};
@@ -33,22 +46,22 @@ confirmed_ms(struct ramet_file *file, uint64_t lsn)
     if (file->stateless != NULL) {
         asked_ms = ramet_stateless_looked_boot_ms(file->stateless);
     } else {
-        asked_ms = ramet_replica_sync_confirmed(file->replica_sync, lsn);
+        asked_ms = ramet_replica_sync_confirmed(file->replica_sync, at->lsn);
         client = ramet_replica_sync_client(file->replica_sync);
         if (client != NULL &&
             ramet_replica_sync_volume(file->replica_sync, &volume))
             told_ms = ramet_remote_client_confirmed(client, &volume, &told);
-        if (told.lsn > lsn) /* that is not here yet */
+        if (says_nothing_of(file, &told, at))
             told_ms = 0;
     }
     return told_ms > asked_ms ? told_ms : asked_ms;
 }
 
 uint64_t
-ramet_file_age_ms(struct ramet_file *file, uint64_t lsn)
+ramet_file_age_ms(struct ramet_file *file, const struct ramet_point *at)
 {
     const uint64_t now_ms = boot_ms(file);
-    const uint64_t then_ms = confirmed_ms(file, lsn);
+    const uint64_t then_ms = confirmed_ms(file, at);
 
     if (then_ms == 0)
         return UINT64_MAX;
@@ -84,7 +97,8 @@ snapshot_of(struct ramet_file *file)
 static bool
 is_fresh(struct ramet_file *file, uint64_t began_ms)
 {
-    const uint64_t then_ms = confirmed_ms(file, snapshot_of(file)->lsn);
+    const struct ramet_point at = ramet_snapshot_point(snapshot_of(file));
+    const uint64_t then_ms = confirmed_ms(file, &at);
 
     assert(file->bounds_age);
     return then_ms > 0 && then_ms + file->max_stale_ms >= began_ms;

@@ -66,7 +66,8 @@ ramet_file_check_verb(struct ramet_file *file, const char *verb,
 RAMET_NODISCARD enum ramet_rc
 ramet_file_pin_fresh(struct ramet_file *file, struct ramet_err *err);
 /* How long ago (ms) the file was certainly not behind; UINT64_MAX: never. */
-uint64_t ramet_file_age_ms(struct ramet_file *file, uint64_t lsn);
+uint64_t
+ramet_file_age_ms(struct ramet_file *file, const struct ramet_point *at);
 /* The client for a URL, with the token that is for it: client/token.h. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_open_client(const struct ramet_file_options *options,

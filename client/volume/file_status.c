@@ -201,7 +201,9 @@ ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
     else if (rc == RAMET_OK)
         rc = status_of_replica(file, status, err);
     if (rc == RAMET_OK) {
-        status->age_ms = ramet_file_age_ms(file, status->durable_lsn);
+        const struct ramet_point at = ramet_snapshot_point(&file->state.newest);
+
+        status->age_ms = ramet_file_age_ms(file, &at);
         status->has_age = status->age_ms != UINT64_MAX;
         *out = *status;
     }

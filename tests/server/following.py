@@ -387,6 +387,32 @@ class Following(unittest.TestCase):
         self.assertTrue(wait_for(lambda: b.status("state") == "wentback"))
         self.assertEqual(b.one("SELECT v FROM t WHERE id = 1"), "lost")
 
+    def test_news_of_another_line_make_no_old_answer_a_fresh_one(self):
+        a = self.writer(sync="manual")
+        copy = self.server.data + ".copy"
+        shutil.copytree(self.server.data, copy)
+        b = Replica(self, self.url, max_stale_ms=1000, fetch_timeout_ms=500)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        a("UPDATE t SET v = 'lost' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "lost")
+        self.server.stop()
+        shutil.rmtree(self.server.data)
+        os.rename(copy, self.server.data)
+        self.server.start()
+        c = Replica(self, self.url, sync="manual")
+        c("UPDATE t SET v = 'theirs' WHERE id = 1")
+        c("SELECT ramet_push()")
+        self.assertEqual(c.status("durable_lsn"), a.status("durable_lsn"))
+        # The server goes on to tell of a newest commit, of the number that b
+        # stands on. What b had is ever older all the same, and then no answer.
+        for _ in range(10):
+            self.assertTrue(wait_for(lambda: isinstance(
+                b.ask("SELECT v FROM t WHERE id = 1"), str) and
+                "back in time" in b.one("SELECT ramet_errmsg()")))
+        for _ in range(10):
+            self.assertIsInstance(b.ask("SELECT v FROM t WHERE id = 1"), str)
+
     def test_a_stream_that_is_cut_or_kept_back_costs_no_commit(self):
         a = self.writer(sync="manual")
         b = Replica(self, self.url)

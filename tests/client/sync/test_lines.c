@@ -272,6 +272,48 @@ stateless_readers__show_nothing_of_another_line(void **state)
     ramet_stateless_close(readers[1]);
 }
 
+/* ---- commits ------------------------------------------------------------------ */
+
+/* Each of its commits goes to the remote. */
+static void
+open_committer(struct world *world, void *ctx)
+{
+    struct ramet_file **const out = ctx;
+    struct ramet_file_options options;
+
+    world_options(world, 1, &options);
+    options.sync = RAMET_SYNC_COMMIT;
+    OK(ramet_file_open(world_path(world, "committer"), &options, out, e));
+}
+
+static void
+clone_for_commits(struct world *world, void *ctx)
+{
+    ramet_file_close(world_clone(world, 1, "committer", true));
+    open_committer(world, ctx);
+}
+
+/* The other line's newest has the same number, and another hash. */
+static void
+commit__on_a_line_that_is_gone__goes_onto_no_other(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *committer = NULL;
+    struct ramet_err err = {.text = ""};
+
+    change_lines(world, clone_for_commits, &committer);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(world_try_write(committer, 5 * PAGE, "lost", 4, &err),
+                         RAMET_EWENTBACK);
+        world_expect(committer, mine, SIZE);
+        world_expect_remote(world, 2, theirs, SIZE);
+        ramet_file_close(committer);
+        world_restart(world, 1); /* who has not seen the line as it was */
+        open_committer(world, &committer);
+    }
+    ramet_file_close(committer);
+}
+
 int
 main(void)
 {
@@ -281,6 +323,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(
             absent_pages__come_when_the_line_is_back, world_setup_dir,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            commit__on_a_line_that_is_gone__goes_onto_no_other, world_setup_dir,
             world_teardown),
         cmocka_unit_test_setup_teardown(
             stateless_readers__show_nothing_of_another_line, world_setup_dir,

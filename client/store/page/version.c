@@ -278,10 +278,11 @@ ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
                        .pgno = pgno,
                        .room = {.out = out, .page_size = page_size},
                        .version = out_version};
+    const bool entered = ramet_epoch_enter(session);
     const enum ramet_rc rc = look_up(&l, err);
 
     assert(pgno != 0 && ramet_page_size_ok(page_size));
-    assert(session->epoch != 0);
+    ramet_epoch_leave(session, entered);
     ramet_free(l.room.spare);
     out_version->found = l.at;
     if (rc == RAMET_OK && out != NULL &&

@@ -20,7 +20,8 @@ struct ramet_page_version {
 };
 
 /* The version of page `pgno` at `tail`; the whole page into `out`, unless NULL.
- * The caller is in an epoch, and pinned or alone with the checkpoint lock. */
+ * The caller is pinned, or alone with the checkpoint lock; of many pages he who is in
+ * an epoch saves a fence each. */
 RAMET_NODISCARD enum ramet_rc
 ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
                    uint32_t page_size, uint32_t pgno, uint8_t *out,

@@ -537,6 +537,7 @@ ramet_session_release(struct ramet_session *session)
         return;
     ramet_session_discard(session);
     session->is_reserved = false;
+    ramet_epoch_leave(session, session->has_entered);
     assert(!session->prepared.is_set && !session->has_writes);
     ramet_write_unlock(session);
 }

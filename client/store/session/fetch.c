@@ -142,24 +142,7 @@ make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
                                        .out = out};
 }
 
-/* Who waits for the remote uses nothing that it looked up: what is retired meanwhile,
- * and that may be hundreds of files, is closed. A writer's epoch stays as it is. */
-static enum ramet_rc
-call_fetcher(ramet_fetcher *fetcher, void *ctx, struct ramet_page_request *sink,
-             struct ramet_err *err)
-{
-    struct ramet_session *const session = sink->session;
-    const bool is_writer = session->is_reserved;
-    enum ramet_rc rc;
-
-    assert(session->is_pinned);
-    ramet_epoch_leave(session, !is_writer);
-    rc = fetcher(ctx, &sink->at, sink->pgno, sink, err);
-    if (!is_writer)
-        ramet_epoch_enter(session);
-    return rc;
-}
-
+/* Who waits for the remote is in no epoch, but for a writer. */
 static enum ramet_rc
 ask_fetcher(struct ramet_page_request *sink, struct ramet_err *err)
 {
@@ -179,7 +162,9 @@ ask_fetcher(struct ramet_page_request *sink, struct ramet_err *err)
                           "%s: page %u is not here, and there is no remote to "
                           "ask",
                           replica->path, pgno);
-    rc = call_fetcher(fetcher, ctx, sink, err);
+    assert(atomic_load(&sink->session->epoch) == 0 ||
+           sink->session->is_reserved);
+    rc = fetcher(ctx, &sink->at, pgno, sink, err);
     if (rc == RAMET_OK && !sink->got_it)
         rc = RAMET_FAIL(err, RAMET_EUNREACHABLE,
                         "%s: the remote did not give page %u", replica->path,

@@ -67,7 +67,6 @@ drop_pin(struct ramet_session *session)
     assert(!session->is_reserved);
     assert(session->pin_word != NULL);
     atomic_store_explicit(&session->pin_word->raw, 0, memory_order_release);
-    atomic_store_explicit(&session->epoch, 0, memory_order_release);
 }
 
 /* What makes a pin more than a few stores. */
@@ -125,10 +124,6 @@ store_pin(struct ramet_session *session)
     if (atomic_load_explicit(&header->log.newest, memory_order_acquire) !=
         session->number)
         session->number = ramet_index_newest(replica, &session->pin);
-    atomic_store_explicit(
-        &session->epoch,
-        atomic_load_explicit(&replica->epoch, memory_order_relaxed),
-        memory_order_relaxed);
     atomic_store_explicit(&session->pin_word->raw,
                           session->pin.snapshot.tail.raw, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* invariant (1) */
@@ -166,7 +161,7 @@ ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
             return rc;
         has_looked = true;
     }
-    assert(session->epoch != 0 && session->number != 0);
+    assert(session->number != 0);
     session->is_pinned = true;
     return RAMET_OK;
 }

@@ -134,7 +134,6 @@ read_pieces(struct ramet_session *session, uint64_t offset, uint8_t *buf,
         uint8_t *page = buf;
         enum ramet_rc rc;
 
-        ramet_epoch_renew(session);
         if (piece != page_size) {
             page = ramet_session_scratch(session, err);
             if (page == NULL)
@@ -206,7 +205,6 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
     if (!is_plain(session, offset, len))
         return read_bytes_at(session, offset, buf, len, out_got, err);
     pgno = (uint32_t)(offset >> __builtin_ctzll(len)) + 1; /* a power of two */
-    ramet_epoch_renew(session);
     if (ramet_fast_read(session, pgno, buf))
         ramet_fetch_tell(session, pgno, buf);
     else
@@ -224,6 +222,7 @@ ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
     const struct ramet_snapshot *const s = &session->pin.snapshot;
     uint32_t end = s->page_count;
     size_t count = 0;
+    bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK)
@@ -235,21 +234,22 @@ ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
     ramet_pageset_clear(out_set);
     if (end > s->remote_page_count)
         end = s->remote_page_count;
-    for (uint64_t p = (uint64_t)after + 1; p <= end && count < max; p++) {
+    entered = ramet_epoch_enter(session);
+    for (uint64_t p = (uint64_t)after + 1;
+         rc == RAMET_OK && p <= end && count < max; p++) {
         struct ramet_page_version version;
 
         rc = ramet_read_version(session, s->tail, s->page_size, (uint32_t)p,
                                 NULL, &version, err);
-        if (rc != RAMET_OK)
-            return rc;
-        if (version.kind != RAMET_ENTRY_ABSENT &&
-            version.kind != RAMET_ENTRY_REMOTE)
+        if (rc != RAMET_OK || (version.kind != RAMET_ENTRY_ABSENT &&
+                               version.kind != RAMET_ENTRY_REMOTE))
             continue;
         if (ramet_pageset_add(out_set, (uint32_t)p) != RAMET_OK)
-            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
         count++;
     }
-    return RAMET_OK;
+    ramet_epoch_leave(session, entered);
+    return rc;
 }
 
 bool

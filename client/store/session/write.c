@@ -40,6 +40,7 @@ begin_transaction(struct ramet_session *session)
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->is_pinned && !session->is_reserved);
     session->is_reserved = true;
+    session->has_entered = ramet_epoch_enter(session);
     session->has_writes = false;
     session->must_compare = session->replica->kind == RAMET_KIND_BLOB;
     session->has_record = false;

@@ -133,20 +133,6 @@ ramet_epoch_leave(struct ramet_session *session, bool entered)
         atomic_store_explicit(&session->epoch, 0, memory_order_release);
 }
 
-void
-ramet_epoch_renew(struct ramet_session *session)
-{
-    const uint64_t now =
-        atomic_load_explicit(&session->replica->epoch, memory_order_relaxed);
-
-    assert(session->is_pinned);
-    if (session->is_reserved ||
-        atomic_load_explicit(&session->epoch, memory_order_relaxed) == now)
-        return;
-    atomic_store_explicit(&session->epoch, now, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
-}
-
 enum ramet_rc
 ramet_fail_forked(const struct ramet_session *session, struct ramet_err *err)
 {

@@ -70,6 +70,7 @@ struct ramet_session {
 
     bool is_pinned;
     bool is_reserved;
+    bool has_entered; /* an epoch, as it was reserved */
     bool has_barrier;
     bool is_closing; /* the last one: no file is made for the next */
     bool has_left;   /* there is no replica any more: detach.c */
@@ -136,14 +137,10 @@ ramet_session_check_fork(const struct ramet_session *session,
 }
 
 /* In an epoch no descriptor that was looked up is closed. True: entered here,
- * to be left by ramet_epoch_leave(). */
+ * to be left by ramet_epoch_leave(). A transaction is one; a pin is none, for it may
+ * stay for hours, and what is retired meanwhile may be hundreds of files. */
 bool ramet_epoch_enter(struct ramet_session *session);
 void ramet_epoch_leave(struct ramet_session *session, bool entered);
-/* A pin is an epoch for as long as it lasts. Where nothing that was looked up is in
- * use, as between two pages, it becomes the present one: who stays, and reads, keeps
- * no descriptor open that is retired meanwhile. A writer's stays as it is. While the
- * remote is waited for a pin is none (fetch.c). */
-void ramet_epoch_renew(struct ramet_session *session);
 uint8_t *
 ramet_session_scratch(struct ramet_session *session, struct ramet_err *err);
 /* In the replica's list, whose epochs keep descriptors open. */

@@ -673,6 +673,31 @@ reader__that_stays_and_reads__keeps_no_retired_file_open(void **state)
     image_unref(image);
 }
 
+/* It has read once, and does nothing: the usual way to stay. */
+static void
+reader__that_stays_idle__keeps_no_retired_file_open(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(14, 4 * PLACE_PAGE);
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct long_reader reader;
+    unsigned before;
+    uint64_t rng = 14;
+
+    long_commit_log_file(writer, image);
+    reader = long_pin_newest(p, image);
+    store_expect(reader.session, reader.seen, __LINE__);
+    long_commit_log_files(writer, image, &rng, 1);
+    before = count_descriptors();
+    for (unsigned i = 0; i < 12; i++)
+        long_commit_log_files(writer, image, &rng, 1);
+    assert_true(count_descriptors() < before + 3 * LOG_FILES);
+    store_expect(reader.session, reader.seen, __LINE__);
+    long_end_reader(&reader);
+    ramet_session_close(writer);
+    image_unref(image);
+}
+
 /* A remote that answers late: others write, and checkpoints pass, meanwhile. */
 struct late_remote {
     struct remote *remote;
@@ -742,6 +767,7 @@ main(void)
         PLACE_TEST(retained_versions__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
         PLACE_TEST(reader__that_stays_and_reads__keeps_no_retired_file_open),
+        PLACE_TEST(reader__that_stays_idle__keeps_no_retired_file_open),
         PLACE_TEST(
             reader__that_waits_for_the_remote__keeps_no_retired_file_open),
         PLACE_TEST(retained_versions__bits_flip__error_or_right_data),

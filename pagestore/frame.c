@@ -31,6 +31,20 @@ scratch_free(struct ramet_scratch *scratch)
     ramet_free(scratch);
 }
 
+static struct ramet_scratch *
+new_scratch(void)
+{
+    struct ramet_scratch *const scratch = ramet_calloc(1, sizeof(*scratch));
+
+    if (scratch == NULL)
+        return NULL;
+    scratch->dctx = ZSTD_createDCtx_advanced(ramet_codec_mem);
+    if (scratch->dctx != NULL)
+        return scratch;
+    ramet_free(scratch);
+    return NULL;
+}
+
 struct ramet_scratch *
 ramet_scratch_get(struct ramet_frame_reader *reader)
 {
@@ -43,19 +57,17 @@ ramet_scratch_get(struct ramet_frame_reader *reader)
         assert(reader->idle_count > 0); /* invariant (2) */
         reader->idle_count--;
     }
+    reader->busy_count++;
     ramet_mutex_unlock(&reader->mutex);
+    if (scratch == NULL)
+        scratch = new_scratch();
     if (scratch != NULL)
         return scratch;
-
-    scratch = ramet_calloc(1, sizeof(*scratch));
-    if (scratch == NULL)
-        return NULL;
-    scratch->dctx = ZSTD_createDCtx_advanced(ramet_codec_mem);
-    if (scratch->dctx == NULL) {
-        ramet_free(scratch);
-        return NULL;
-    }
-    return scratch;
+    ramet_mutex_lock(&reader->mutex);
+    assert(reader->busy_count > 0);
+    reader->busy_count--;
+    ramet_mutex_unlock(&reader->mutex);
+    return NULL;
 }
 
 static void
@@ -69,20 +81,30 @@ shed(uint8_t **buf, size_t *capacity)
     *capacity = 0;
 }
 
+static void
+shed_both(struct ramet_scratch *scratch)
+{
+    shed(&scratch->body, &scratch->body_capacity);
+    shed(&scratch->pages, &scratch->pages_capacity);
+}
+
 void
 ramet_scratch_put(struct ramet_frame_reader *reader,
                   struct ramet_scratch *scratch)
 {
-    shed(&scratch->body, &scratch->body_capacity);
-    shed(&scratch->pages, &scratch->pages_capacity);
     ramet_mutex_lock(&reader->mutex);
     assert((reader->idle == NULL) == (reader->idle_count == 0));
+    assert(reader->busy_count > 0);
+    reader->busy_count--;
     if (reader->idle_count < IDLE_MAX) {
         scratch->next = reader->idle;
         reader->idle = scratch;
         reader->idle_count++;
         scratch = NULL;
     }
+    if (reader->busy_count == 0) /* invariant (3) */
+        for (struct ramet_scratch *s = reader->idle; s != NULL; s = s->next)
+            shed_both(s);
     ramet_mutex_unlock(&reader->mutex);
     scratch_free(scratch);
 }

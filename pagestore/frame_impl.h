@@ -4,6 +4,8 @@
  *   (1) A body is used only after its hash was checked against its extent.
  *   (2) idle is touched under `mutex` only; a scratch that was taken out is one
  *       call's.
+ *   (3) large buffers stay with idle scratches while other calls are under way, which
+ *       will want as large ones soon; the last of them gives all back.
  *
  * Layer: pagestore, internal.
  */
@@ -29,6 +31,7 @@ struct ramet_frame_reader {
     struct ramet_mutex mutex;
     struct ramet_scratch *idle; /* invariant (2) */
     unsigned idle_count;
+    unsigned busy_count; /* scratches that were taken out */
 };
 
 /* NULL: no memory. */

@@ -24,7 +24,7 @@
  * are for them. */
 #define RAMET_AHEAD_BATCHES_ALL 8u
 #define RAMET_BATCH_PAGES 512u
-#define RAMET_WANT_BUCKETS 1024u
+#define RAMET_WANT_BUCKETS 4096u
 
 /* Whom a page is for, the most urgent first. */
 enum ramet_urgency {
@@ -72,8 +72,8 @@ struct ramet_want_queue {
 };
 
 /* Pages that came and are yet to be kept, with others. */
-#define RAMET_LANDED_PAGES 16u
-#define RAMET_LANDED_BYTES (64u << 10)
+#define RAMET_LANDED_PAGES 64u
+#define RAMET_LANDED_BYTES (256u << 10)
 
 /* One request. */
 struct ramet_batch {

@@ -33,11 +33,33 @@ make_room(struct ramet_s3_exchange *x)
         x->answer.len = 0;
 }
 
+static bool
+goes_into(const struct ramet_s3_exchange *x)
+{
+    long status = 0;
+
+    assert(x->into_len == 0 || x->answer.len == 0);
+    if (x->into == NULL || x->answer.len > 0)
+        return false;
+    return x->into_len > 0 ||
+           (curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status) ==
+                CURLE_OK &&
+            status == 206);
+}
+
 static size_t
 take_body(char *data, size_t size, size_t count, void *ctx)
 {
     struct ramet_s3_exchange *const x = ctx;
 
+    if (goes_into(x)) {
+        x->too_big = size * count > x->answer_max - x->into_len;
+        if (x->too_big)
+            return 0;
+        memcpy((char *)x->into + x->into_len, data, size * count);
+        x->into_len += size * count;
+        return size * count;
+    }
     make_room(x);
     ramet_buf_bytes(&x->answer, data, size * count);
     assert(x->answer.len <= x->answer.max);
@@ -237,6 +259,13 @@ ramet_s3_exchange_note_end(struct ramet_s3_exchange *x, CURLcode code,
     x->connected = connected > 0;
     x->sent_all = x->connected && x->sent == x->body_bytes;
     x->duration_ms = now_ms - atomic_load(&x->began_ms);
+}
+
+size_t
+ramet_s3_exchange_received(const struct ramet_s3_exchange *x)
+{
+    assert(x->into_len == 0 || x->answer.len == 0);
+    return x->into_len + x->answer.len;
 }
 
 uint64_t

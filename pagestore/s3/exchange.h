@@ -36,6 +36,8 @@ struct ramet_s3_exchange {
     int part_count;
     unsigned rank; /* how many of the same reader were under way before it */
     size_t answer_max; /* bytes of body; past it is a failure */
+    void *into; /* answer_max bytes for that of a part (206); NULL: it goes
+                          into the answer, as all others do */
     struct ramet_s3_throttle *throttle; /* NULL: no lane */
     const char *ca_file;                /* NULL: the system's */
     bool direct;                        /* past any proxy */
@@ -43,6 +45,7 @@ struct ramet_s3_exchange {
 
     /* What came. */
     struct ramet_buf answer; /* the owner's in the end: ramet_buf_done() */
+    size_t into_len;
     CURLcode code;
     bool too_big, out_of_patience, cancelled;
     bool sent_all; /* the whole request went out */
@@ -74,6 +77,8 @@ void ramet_s3_exchange_set_up(struct ramet_s3_exchange *exchange, CURL *easy);
 /* It ended with `code`: note what its handle has to say of it. */
 void ramet_s3_exchange_note_end(struct ramet_s3_exchange *exchange,
                                 CURLcode code, uint64_t now_ms);
+/* Bytes of the body that came, wherever they went. */
+size_t ramet_s3_exchange_received(const struct ramet_s3_exchange *exchange);
 /* Bytes of bodies so far, both ways. */
 uint64_t ramet_s3_exchange_moved(const struct ramet_s3_exchange *exchange);
 

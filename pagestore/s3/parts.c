@@ -65,6 +65,8 @@ begin(struct reading *r, const struct ramet_part *part, struct ramet_err *err)
                                               .answer_max = part->len};
     slot->second = NULL;
     slot->may_hedge = ramet_s3_may_hedge(&slot->request);
+    if (!slot->may_hedge) /* else two may come */
+        slot->request.into = part->buf;
     rc = ramet_s3_try_start(&r->s3->caller, &slot->request, &slot->a_try, err);
     if (rc == RAMET_OK)
         r->busy++;
@@ -87,12 +89,13 @@ take_out(struct reading *r, unsigned at)
 static bool
 is_whole(const struct ramet_s3_exchange *x, const struct ramet_part *part)
 {
+    const size_t got = ramet_s3_exchange_received(x);
+
     assert(x->done);
     if (x->code != CURLE_OK || x->status != 206)
         return false;
-    return x->answer.len == part->len ||
-           (part->to_end && x->answer.len < part->len && x->has_total &&
-            x->total == part->offset + x->answer.len);
+    return got == part->len || (part->to_end && got < part->len &&
+                                x->has_total && x->total == part->offset + got);
 }
 
 static enum ramet_rc
@@ -104,10 +107,11 @@ end(struct reading *r, struct slot *slot, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     ramet_s3_try_end(&r->s3->caller, &slot->request, &slot->a_try);
-    got = x->answer.len;
-    if (is_whole(x, part))
-        memcpy(part->buf, x->answer.data, got);
-    else if (x->cancelled)
+    got = ramet_s3_exchange_received(x);
+    if (is_whole(x, part)) {
+        if (x->answer.len > 0) /* else it is there already */
+            memcpy(part->buf, x->answer.data, got);
+    } else if (x->cancelled)
         rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: GET %s: cancelled",
                         r->s3->name, part->key);
     else /* invariant (3) */

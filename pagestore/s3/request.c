@@ -181,6 +181,7 @@ set_exchange(const struct ramet_s3_caller *caller,
         .parts = request->parts,
         .part_count = request->part_count,
         .answer_max = request->answer_max,
+        .into = request->into,
         .throttle = &bucket->throttle,
         .ca_file = bucket->ca_file,
         .direct = bucket->target.origin.is_loopback,
@@ -249,8 +250,8 @@ log_exchange(const struct ramet_s3_request *request,
     ramet_log(RAMET_LOG_DEBUG, "bucket", "kind",
               ramet_request_kind_name(request->kind), "key", request->key,
               "offset", ramet_log_num(offset, request->range_offset),
-              "received", ramet_log_num(len, x->answer.len), "status",
-              ramet_log_num(status, x->status), "ms",
+              "received", ramet_log_num(len, ramet_s3_exchange_received(x)),
+              "status", ramet_log_num(status, x->status), "ms",
               ramet_log_num(ms, x->duration_ms), NULL);
 }
 
@@ -263,7 +264,8 @@ note(const struct ramet_s3_caller *caller,
 
     assert(x->done);
     log_exchange(request, x);
-    ramet_s3_tally_add(caller->tally, request->kind, x->sent, x->answer.len);
+    ramet_s3_tally_add(caller->tally, request->kind, x->sent,
+                       ramet_s3_exchange_received(x));
     if (x->status == 503 || x->status == 429)
         ramet_s3_tally_slowdown(caller->tally);
     ramet_mutex_lock(&bucket->mutex);
@@ -340,7 +342,8 @@ ramet_s3_hedge_start(const struct ramet_s3_caller *caller,
     struct ramet_s3_bucket *const bucket = caller->bucket;
     struct ramet_s3_try *const second = ramet_alloc(sizeof(*second));
 
-    assert(request->hedge);
+    assert(request->hedge &&
+           request->into == NULL); /* both would write there */
     if (second == NULL ||
         ramet_s3_is_throttled(bucket->engine, &bucket->throttle) ||
         ramet_s3_try_start(caller, request, second, NULL) != RAMET_OK) {
@@ -489,6 +492,7 @@ ramet_s3_perform(const struct ramet_s3_caller *caller,
     enum ramet_rc rc = ramet_s3_engine_check(caller->bucket->engine, err);
 
     assert(request->answer.data == NULL && !request->maybe_done);
+    assert(request->into == NULL);
     if (rc != RAMET_OK)
         return rc;
     t = ramet_alloc(sizeof(*t));

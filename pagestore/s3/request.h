@@ -54,6 +54,9 @@ struct ramet_s3_request {
     bool hedge;              /* a second one if it is slow */
     unsigned rank;           /* how many of the same reader are under way */
     size_t answer_max;
+    void *
+        into; /* as an exchange's (exchange.h), for who has tries of his own that
+                   are not hedged; NULL: none */
 
     struct ramet_buf answer; /* the caller's: ramet_buf_done() */
     unsigned status;

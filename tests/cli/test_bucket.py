@@ -359,6 +359,27 @@ class Counts(BucketTest):
                              2048 * pages // (768 << 10) + 28)
         self.assertEqual(self.read(self.path("copy.bin")), self.read(path))
 
+    def test_large_range__that_goes_wrong__is_asked_for_again(self):
+        """In each way; beyond 256 KiB what comes goes straight to where it is wanted."""
+        class OfLargeRange(Fault):
+            def fits(self, request):
+                found = re.match(r"bytes=(\d+)-(\d+)$",
+                                 request.headers.get("range", ""))
+                return super().fits(request) and found is not None and \
+                    int(found.group(2)) - int(found.group(1)) >= 256 << 10
+
+        path = self.write(self.path("big.bin"), os.urandom(6 << 20))
+        self.ramet("init", path, "--remote", self.url("big"))
+        for kind in ("half", "reset", "short", "lost", "500", "503",
+                     "403", "416", "all"):
+            with self.subTest(kind):
+                fault = OfLargeRange(kind, method="GET", skip=1)
+                self.fake.plan(fault)
+                copy = self.path(kind + ".bin")
+                self.ramet("clone", self.url("big"), copy)
+                self.assertEqual(self.read(copy), self.read(path))
+                self.assertEqual(fault.times, 0)
+
     def test_next_segment__is_sent_while_one_is_completed(self):
         """The completion of the first is answered when a part of the second has
         come."""

@@ -46,7 +46,7 @@ class Fault:
     "403", …) with an S3 code; "lost": done, and the connection cut; "cut":
     not done, and the connection cut; "half": half the body; "reset": the same, and
     a reset in place of an end; "short": the first part of a range, said to be
-    so; "slow": the body in small pieces; "wrong": a byte of
+    so; "all": the whole object for a range; "slow": the body in small pieces; "wrong": a byte of
     the body flipped; "other": the body of another object; "hang"."""
 
     def __init__(self, kind, method=None, key="", code="", times=1, headers=(),
@@ -277,7 +277,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         found = re.match(r"bytes=(\d+)-(\d+)$", request.headers.get("range",
                                                                     ""))
         headers, status = {"ETag": '"x"'}, 200
-        if found:
+        if found and (self.fault is None or self.fault.kind != "all"):
             first, last = int(found.group(1)), int(found.group(2))
             if first >= len(data):
                 self.fail(416, "InvalidRange",

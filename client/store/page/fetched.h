@@ -29,6 +29,9 @@ ramet_fetched_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
  * has room for them wherever one page of any size would have. */
 #define RAMET_FETCHED_RUN 16u
 #define RAMET_FETCHED_RUN_BYTES RAMET_PAGE_SIZE_MAX
+/* That are given at once, to be placed where that may be (placed.h): 256 KiB at most. */
+#define RAMET_GIVEN_RUN 64u
+#define RAMET_GIVEN_RUN_BYTES (256u << 10)
 
 struct ramet_fetched_page {
     uint32_t pgno;

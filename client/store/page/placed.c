@@ -234,13 +234,13 @@ ramet_placed_put(struct ramet_session *session,
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_fetched_page chosen[RAMET_FETCHED_RUN];
+    struct ramet_fetched_page chosen[RAMET_GIVEN_RUN];
     struct ramet_placed *placed = NULL;
     size_t chosen_count = 0, left = 0, n;
     enum ramet_rc rc;
 
     assert(ramet_holds(session, RAMET_LOCK_BASE));
-    assert(*io_count <= RAMET_FETCHED_RUN);
+    assert(*io_count <= RAMET_GIVEN_RUN);
     if (atomic_load(&header->checkpoint.page_size) == page_size &&
         atomic_load(&header->base.is_recounting) == 0) /* (1) */
         placed = have_room(replica, page_size, *io_count);

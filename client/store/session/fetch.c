@@ -202,6 +202,25 @@ ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
     return ask_fetcher(&sink, err);
 }
 
+/* As many as go together at a time. */
+static enum ramet_rc
+append_all(struct ramet_replica *replica,
+           const struct ramet_fetched_page *pages, size_t count,
+           const struct ramet_point *at, uint32_t page_size,
+           struct ramet_err *err)
+{
+    const size_t fits = RAMET_FETCHED_RUN_BYTES / page_size;
+    const size_t most = fits < RAMET_FETCHED_RUN ? fits : RAMET_FETCHED_RUN;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(ramet_page_size_ok(page_size) && most >= 1);
+    for (size_t done = 0; rc == RAMET_OK && done < count; done += most)
+        rc = ramet_fetched_append(replica, pages + done,
+                                  count - done < most ? count - done : most, at,
+                                  page_size, err);
+    return rc;
+}
+
 enum ramet_rc
 ramet_fetched_keep(struct ramet_session *session,
                    const struct ramet_fetched_page *pages, size_t count,
@@ -209,11 +228,11 @@ ramet_fetched_keep(struct ramet_session *session,
                    bool in_place, uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    struct ramet_fetched_page kept[RAMET_FETCHED_RUN];
+    struct ramet_fetched_page kept[RAMET_GIVEN_RUN];
     size_t kept_count = 0;
     enum ramet_rc rc;
 
-    assert(count >= 1 && count <= RAMET_FETCHED_RUN);
+    assert(count >= 1 && count <= RAMET_GIVEN_RUN);
     assert(ramet_page_size_ok(page_size));
     if (replica->is_readonly)
         return RAMET_OK;
@@ -239,8 +258,7 @@ ramet_fetched_keep(struct ramet_session *session,
     if (rc == RAMET_OK && kept_count > 0)
         rc = ramet_base_unclean(session, err);
     if (rc == RAMET_OK && kept_count > 0)
-        rc =
-            ramet_fetched_append(replica, kept, kept_count, at, page_size, err);
+        rc = append_all(replica, kept, kept_count, at, page_size, err);
     ramet_base_unlock(session);
     if (rc == RAMET_OK &&
         (ramet_fetched_is_much(replica) || ramet_placed_is_much(replica)))
@@ -289,12 +307,12 @@ offer(struct ramet_session *session, const struct ramet_point *at,
       const uint32_t *pgnos, size_t count, const uint8_t *pages,
       uint32_t page_size, bool in_place, struct ramet_err *err)
 {
-    struct ramet_fetched_page wanted[RAMET_FETCHED_RUN];
+    struct ramet_fetched_page wanted[RAMET_GIVEN_RUN];
     size_t wanted_count = 0;
     enum ramet_rc first = RAMET_OK;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(count <= RAMET_FETCHED_RUN);
+    assert(count <= RAMET_GIVEN_RUN);
     for (size_t i = 0; i < count; i++) {
         struct newest_page look;
 
@@ -324,8 +342,8 @@ keep_run(struct ramet_session *session, const struct ramet_point *at,
          const uint32_t *pgnos, size_t count, const uint8_t *pages,
          uint32_t page_size, bool in_place, struct ramet_err *err)
 {
-    const size_t fits = RAMET_FETCHED_RUN_BYTES / page_size;
-    const size_t most = fits < RAMET_FETCHED_RUN ? fits : RAMET_FETCHED_RUN;
+    const size_t fits = RAMET_GIVEN_RUN_BYTES / page_size;
+    const size_t most = fits < RAMET_GIVEN_RUN ? fits : RAMET_GIVEN_RUN;
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 

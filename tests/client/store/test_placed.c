@@ -20,7 +20,7 @@
 #include "client/store/shared/locks.h"
 
 #define PAGE PLACE_PAGE
-#define PAGES 40u
+#define PAGES 100u /* more than are given at a time */
 
 static const struct ramet_run all_pages = {1, PAGES};
 

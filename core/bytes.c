@@ -138,7 +138,7 @@ ramet_buf_le64(struct ramet_buf *buf, uint64_t v)
 }
 
 void
-ramet_buf_varint(struct ramet_buf *buf, uint64_t v)
+ramet_buf_long_varint(struct ramet_buf *buf, uint64_t v)
 {
     uint8_t bytes[RAMET_VARINT_MAX];
 
@@ -217,13 +217,11 @@ ramet_read_le64(struct ramet_reader *in)
 }
 
 uint64_t
-ramet_read_varint(struct ramet_reader *in)
+ramet_read_long_varint(struct ramet_reader *in)
 {
     const size_t left = ramet_reader_left(in);
     uint64_t v = 0;
 
-    if (left > 0 && in->data[in->pos] < 0x80) /* most are */
-        return in->data[in->pos++];
     for (size_t i = 0; i < left && i < RAMET_VARINT_MAX; i++) {
         const uint8_t byte = in->data[in->pos + i];
 
@@ -239,16 +237,4 @@ ramet_read_varint(struct ramet_reader *in)
     }
     in->bad = true;
     return 0;
-}
-
-uint64_t
-ramet_read_varint_max(struct ramet_reader *in, uint64_t max)
-{
-    const uint64_t v = ramet_read_varint(in);
-
-    if (v > max) {
-        in->bad = true;
-        return 0;
-    }
-    return v;
 }

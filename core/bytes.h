@@ -112,7 +112,15 @@ void ramet_buf_u8(struct ramet_buf *buf, uint8_t v);
 void ramet_buf_le16(struct ramet_buf *buf, uint16_t v);
 void ramet_buf_le32(struct ramet_buf *buf, uint32_t v);
 void ramet_buf_le64(struct ramet_buf *buf, uint64_t v);
-void ramet_buf_varint(struct ramet_buf *buf, uint64_t v);
+void ramet_buf_long_varint(struct ramet_buf *buf, uint64_t v);
+static inline void
+ramet_buf_varint(struct ramet_buf *buf, uint64_t v)
+{
+    if (v < 0x80 && buf->failed == RAMET_OK && buf->len < buf->capacity)
+        buf->data[buf->len++] = (uint8_t)v; /* most are */
+    else
+        ramet_buf_long_varint(buf, v);
+}
 
 /* Nothing but zeros in `len` bytes, at least one? */
 bool ramet_bytes_are_zero(const void *bytes, size_t len);
@@ -135,9 +143,26 @@ uint8_t ramet_read_u8(struct ramet_reader *in);
 uint16_t ramet_read_le16(struct ramet_reader *in);
 uint32_t ramet_read_le32(struct ramet_reader *in);
 uint64_t ramet_read_le64(struct ramet_reader *in);
-uint64_t ramet_read_varint(struct ramet_reader *in);
+/* One of several bytes, or none. */
+uint64_t ramet_read_long_varint(struct ramet_reader *in);
+static inline uint64_t
+ramet_read_varint(struct ramet_reader *in)
+{
+    if (!in->bad && in->pos < in->len && in->data[in->pos] < 0x80)
+        return in->data[in->pos++]; /* most are */
+    return ramet_read_long_varint(in);
+}
 /* A varint that must be <= max, else `bad`. */
-uint64_t ramet_read_varint_max(struct ramet_reader *in, uint64_t max);
+static inline uint64_t
+ramet_read_varint_max(struct ramet_reader *in, uint64_t max)
+{
+    const uint64_t v = ramet_read_varint(in);
+
+    if (v <= max)
+        return v;
+    in->bad = true;
+    return 0;
+}
 /* Pointer to the next `len` bytes, or NULL and `bad`. */
 const uint8_t *ramet_read_bytes(struct ramet_reader *in, size_t len);
 

@@ -130,6 +130,25 @@ write_header(struct ramet_bases_file *file, const struct ramet_vid *volume,
     return rc;
 }
 
+/* The notes of images that come next, one page behind the other. */
+static enum ramet_rc
+apply_images(struct ramet_bases_file *file, struct ramet_reader *in,
+             uint32_t *io_last)
+{
+    const size_t most = UINT32_MAX - *io_last;
+    size_t count = ramet_bases_note_images(in);
+    const uint8_t *notes;
+
+    count = count < most ? count : most;
+    if (count == 0)
+        return RAMET_OK;
+    notes = ramet_read_bytes(in, count * RAMET_BASES_IMAGE_SIZE);
+    assert(notes != NULL);
+    *io_last += (uint32_t)count;
+    return ramet_base_table_note_images(
+        &file->table, (uint32_t)(*io_last - count + 1), notes, count);
+}
+
 /* What a record says, into the table. */
 static enum ramet_rc
 apply(struct ramet_bases_file *file, const struct ramet_bases_record *record,
@@ -153,6 +172,9 @@ apply(struct ramet_bases_file *file, const struct ramet_bases_record *record,
             return RAMET_ENOMEM;
         if (ramet_base_note_has_page(note.kind))
             offset += note.length;
+        if (note.kind == RAMET_BASE_NOTE_IMAGE &&
+            apply_images(file, &in, &last) != RAMET_OK)
+            return RAMET_ENOMEM;
     }
     if (in.bad)
         return RAMET_ECORRUPT;

@@ -136,6 +136,21 @@ ramet_bases_note_encode(const struct ramet_base_note *note, uint32_t *io_last,
     *io_last = note->pgno + note->count - 1;
 }
 
+size_t
+ramet_bases_note_images(const struct ramet_reader *in)
+{
+    const size_t most = ramet_reader_left(in) / RAMET_BASES_IMAGE_SIZE;
+    const uint8_t *note = in->data + in->pos;
+    size_t count = 0;
+
+    static_assert(RAMET_BASES_IMAGE_SIZE == 2 + SUM_SIZE, "gap, kind, sum");
+    while (count < most && note[0] == 0 && note[1] == RAMET_BASE_NOTE_IMAGE) {
+        note += RAMET_BASES_IMAGE_SIZE;
+        count++;
+    }
+    return count;
+}
+
 bool
 ramet_bases_note_decode(struct ramet_reader *in, uint32_t *io_last,
                         struct ramet_base_note *out)

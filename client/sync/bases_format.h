@@ -76,6 +76,11 @@ struct ramet_base_note {
 /* `*io_last`: the page of the note before, 0 at first. */
 void ramet_bases_note_encode(const struct ramet_base_note *note,
                              uint32_t *io_last, struct ramet_buf *out);
+/* Such a note of an image whose page is right behind that of the note before: two bytes,
+ * and its sum. */
+#define RAMET_BASES_IMAGE_SIZE 10u
+/* How many of these come next, which are most of all notes. */
+size_t ramet_bases_note_images(const struct ramet_reader *in);
 /* False at the end, and where in->bad. */
 bool ramet_bases_note_decode(struct ramet_reader *in, uint32_t *io_last,
                              struct ramet_base_note *out);

@@ -202,6 +202,28 @@ ramet_base_table_note(struct ramet_base_table *table,
     return RAMET_OK;
 }
 
+enum ramet_rc
+ramet_base_table_note_images(struct ramet_base_table *table, uint32_t first,
+                             const uint8_t *notes, size_t count)
+{
+    const uint8_t *sum = notes + RAMET_BASES_IMAGE_SIZE - sizeof(uint64_t);
+    uint64_t *word = NULL;
+
+    assert(first >= 1 && count <= UINT32_MAX);
+    for (uint64_t p = first; p - first < count && p <= RAMET_BASES_PAGES_MAX;
+         p++, word++) {
+        if (word == NULL || (p - 1) % CHUNK_PAGES == 0)
+            word = need_word(table, (uint32_t)p);
+        if (word == NULL)
+            return RAMET_ENOMEM;
+        if (*word != 0)
+            forget_word(table, word);
+        *word = ramet_get_le64(sum) | 1;
+        sum += RAMET_BASES_IMAGE_SIZE;
+    }
+    return RAMET_OK;
+}
+
 uint32_t
 ramet_base_table_next(const struct ramet_base_table *table, uint32_t pgno)
 {

@@ -52,6 +52,11 @@ void ramet_base_table_forget(struct ramet_base_table *table, uint32_t first,
 RAMET_NODISCARD enum ramet_rc
 ramet_base_table_note(struct ramet_base_table *table,
                       const struct ramet_base_note *note, uint64_t offset);
+/* The same for notes of the images of `count` pages from `first` on, as they are in the
+ * file (ramet_bases_note_images()). */
+RAMET_NODISCARD enum ramet_rc
+ramet_base_table_note_images(struct ramet_base_table *table, uint32_t first,
+                             const uint8_t *notes, size_t count);
 /* The next page > `pgno` of which something is known; 0: none. */
 uint32_t
 ramet_base_table_next(const struct ramet_base_table *table, uint32_t pgno);

@@ -106,6 +106,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ramet_reader in;
     struct ramet_buf out;
     uint32_t last = 0, last_out = 0;
+    size_t images = 0; /* that come next, one page behind the other */
 
     if (size > 1u << 16)
         return 0;
@@ -116,12 +117,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ramet_reader_init(&in, data, size);
     while (in.pos < size) {
         const size_t before = in.pos;
+        const uint32_t page_before = last;
 
         if (!ramet_bases_note_decode(&in, &last, &note)) {
             /* What comes next is another record's notes: from anywhere. */
             in.bad = false;
             in.pos = before + 1;
             last = last_out = 0;
+            images = 0;
             continue;
         }
         require(last >= note.pgno && note.count >= 1, "order");
@@ -134,6 +137,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(ramet_base_table_note(&table, &note, before) == RAMET_OK,
                 "no memory");
         check_noted(&table, &note, before);
+        require(images == 0 || page_before == UINT32_MAX ||
+                    (note.kind == RAMET_BASE_NOTE_IMAGE &&
+                     note.pgno == page_before + 1),
+                "no image, or not of the next page");
+        images = ramet_bases_note_images(&in);
     }
     check_table(&table);
     ramet_base_table_clear(&table);

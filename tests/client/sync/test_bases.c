@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/sync/bases_format.h"
+#include "client/sync/bases_table.h"
 #include "client/sync/finder.h"
 #include "client/sync/recent_bases.h"
 #include "tests/client/sync/world.h"
@@ -695,6 +695,57 @@ notes__are_as_documented(void **state)
     ramet_buf_done(&out);
 }
 
+/* Images of pages one behind the other, over what was known, across chunks of the
+ * table: as note by note. */
+static void
+notes__of_images_are_taken_at_once(void **state)
+{
+    enum { FIRST = 500, COUNT = 600 };
+    struct ramet_base_table table;
+    struct ramet_base_note note = {.kind = RAMET_BASE_NOTE_PACKED,
+                                   .pgno = FIRST + 20,
+                                   .count = 1,
+                                   .sum = 1,
+                                   .length = 30};
+    struct ramet_reader in;
+    struct ramet_buf out;
+    uint32_t last = FIRST - 1;
+    uint64_t sum;
+
+    (void)state;
+    ramet_buf_init(&out, 100000);
+    ramet_base_table_init(&table);
+    assert_int_equal(ramet_base_table_note(&table, &note, 100), RAMET_OK);
+    for (uint32_t p = FIRST; p < FIRST + COUNT; p++) {
+        note = (struct ramet_base_note){.kind = RAMET_BASE_NOTE_IMAGE,
+                                        .pgno = p,
+                                        .count = 1,
+                                        .sum = p * UINT64_C(0x100000001)};
+        ramet_bases_note_encode(&note, &last, &out);
+    }
+    note.pgno = last + 2; /* not right behind */
+    ramet_bases_note_encode(&note, &last, &out);
+    ramet_reader_init(&in, out.data, out.len);
+    assert_int_equal(ramet_bases_note_images(&in), COUNT);
+    assert_int_equal(
+        ramet_base_table_note_images(&table, FIRST, out.data, COUNT), RAMET_OK);
+    for (uint32_t p = FIRST; p < FIRST + COUNT; p++) {
+        assert_null(ramet_base_table_packed(&table, p));
+        assert_true(ramet_base_table_image(&table, p, &sum));
+        assert_true(ramet_base_sum_is(sum, p * UINT64_C(0x100000001)));
+    }
+    assert_false(ramet_base_table_image(&table, FIRST - 1, &sum));
+    assert_false(ramet_base_table_image(&table, FIRST + COUNT, &sum));
+    assert_int_equal(table.packed_count, 0);
+    /* Pages that nothing is ever known of. */
+    assert_int_equal(ramet_base_table_note_images(&table, RAMET_BASES_PAGES_MAX,
+                                                  out.data, 2),
+                     RAMET_OK);
+    assert_int_equal(ramet_base_table_next(&table, RAMET_BASES_PAGES_MAX), 0);
+    ramet_base_table_clear(&table);
+    ramet_buf_done(&out);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
@@ -721,6 +772,7 @@ main(void)
         cmocka_unit_test(finder__tells_whether_the_own_page_has_far_less),
         cmocka_unit_test(recent_bases__are_those_that_were_put_last),
         cmocka_unit_test(notes__are_as_documented),
+        cmocka_unit_test(notes__of_images_are_taken_at_once),
     };
 
     return cmocka_run_group_tests_name("bases", tests, NULL, NULL);

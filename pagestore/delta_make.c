@@ -45,6 +45,7 @@ struct ramet_delta_maker {
     uint32_t step_count;
     uint32_t done; /* the page is covered, or left to literals, up to here */
     uint32_t literals, most; /* how many are left so far, and may be left */
+    bool is_over;            /* there were more */
     struct ramet_delta_run *runs;
     size_t run_count;
     uint16_t *numbers; /* the base's table as it follows */
@@ -121,24 +122,28 @@ zeros_at(const uint8_t *page, uint32_t most)
     return n;
 }
 
-static uint32_t
-place_of(const struct ramet_delta_maker *maker, uint64_t key)
+static inline uint32_t
+place_of(uint64_t key, uint32_t mask)
 {
-    assert((maker->mask & (maker->mask + 1)) == 0); /* all ones */
-    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 40) & maker->mask;
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 40) & mask;
 }
 
 /* Invariant (1). */
 static void
 index_base(struct ramet_delta_maker *maker)
 {
-    assert(!maker->is_indexed);
-    memset(maker->index, 0, (maker->mask + 1) * sizeof(*maker->index));
-    for (uint32_t at = 0; at + KEY <= maker->page_size; at += ALIGN) {
-        const uint64_t key = ramet_get_le64(maker->base + at);
+    const uint8_t *const base = maker->base;
+    const uint32_t mask = maker->mask, last = maker->page_size / ALIGN - 2;
+    uint16_t *const index = maker->index;
+
+    assert(!maker->is_indexed && (mask & (mask + 1)) == 0); /* all ones */
+    static_assert(KEY == 2 * ALIGN, "the last key ends with the page");
+    memset(index, 0, (mask + 1) * sizeof(*index));
+    for (uint32_t i = 0; i <= last; i++) {
+        const uint64_t key = ramet_get_le64(base + (size_t)i * ALIGN);
 
         if (key != 0)
-            maker->index[place_of(maker, key)] = (uint16_t)(at / ALIGN + 1);
+            index[place_of(key, mask)] = (uint16_t)(i + 1);
     }
     maker->is_indexed = true;
 }
@@ -154,7 +159,7 @@ look_up(struct ramet_delta_maker *maker, uint32_t at, uint32_t *out_source)
     if (!maker->is_indexed)
         index_base(maker);
     key = ramet_get_le64(maker->page + at);
-    entry = maker->index[place_of(maker, key)];
+    entry = maker->index[place_of(key, maker->mask)];
     *out_source = (entry - 1) * ALIGN;
     return entry != 0 && ramet_get_le64(maker->base + *out_source) == key;
 }
@@ -196,7 +201,6 @@ find_moved(struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
         most = maker->page_size - found.source;
     found.length =
         same_bytes(maker->base + found.source, maker->page + at, most);
-    assert(found.length >= KEY);
     while (found.at > maker->done && found.source > 0 &&
            maker->page[found.at - 1] == maker->base[found.source - 1]) {
         found.at--;
@@ -281,6 +285,30 @@ find_run(struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
                : *along;
 }
 
+/* May a run in line begin at `at`? */
+static inline bool
+may_begin(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
+{
+    const int64_t source = (int64_t)at + maker->shift;
+
+    if (source < 0 || source >= (int64_t)maker->page_size ||
+        maker->page[at] != maker->base[source])
+        return false;
+    return end - at < ALONG_MIN ||
+           source + (int64_t)ALONG_MIN > (int64_t)maker->page_size ||
+           ramet_get_le32(maker->page + at) ==
+               ramet_get_le32(maker->base + source);
+}
+
+/* Or zeros? */
+static inline bool
+may_be_zeros(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
+{
+    static_assert(ALONG_MIN == 4 && ZEROS_MIN == 8, "as they are compared");
+    return maker->page[at] == 0 && end - at >= ZEROS_MIN &&
+           ramet_get_le64(maker->page + at) == 0;
+}
+
 /* The first place from `at` on where a step may begin: most literals are passed
  * over here, and the index is asked less often among many. */
 static uint32_t
@@ -292,11 +320,7 @@ pass_literals(struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
 
     assert(at <= end && end <= maker->page_size);
     for (; at < end; at++) {
-        const int64_t source = (int64_t)at + maker->shift;
-
-        if (maker->page[at] == 0 ||
-            (source >= 0 && source < (int64_t)maker->page_size &&
-             maker->page[at] == maker->base[source]))
+        if (may_begin(maker, at, end) || may_be_zeros(maker, at, end))
             break;
         if (!moved || at < ask || end - at < KEY)
             continue;
@@ -333,8 +357,10 @@ cover(struct ramet_delta_maker *maker, uint32_t end, bool moved)
             if (skip > 0 || (found.length < ALONG_MIN && !is_sure)) {
                 at = skip > 0 ? at + skip
                               : pass_literals(maker, at + 1, end, moved);
-                if (maker->literals + (at - maker->done) > maker->most)
+                if (maker->literals + (at - maker->done) > maker->most) {
+                    maker->is_over = true;
                     return false;
+                }
                 continue;
             }
             if (!add_copy(maker, &found))
@@ -397,11 +423,14 @@ find_numbers(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
              uint32_t near, uint32_t count, uint32_t *out_from)
 {
     uint32_t best = same_numbers(maker, at, end, near, count);
+    const uint16_t first = ramet_get_be16(maker->page + at);
 
     assert(at < end);
     *out_from = near;
     for (uint32_t i = 0; best < 2 && i < count; i++) {
-        const uint32_t n = same_numbers(maker, at, end, i, count);
+        const uint32_t n = maker->numbers[i] == first
+                               ? same_numbers(maker, at, end, i, count)
+                               : 0;
 
         if (n > best + 1) {
             best = n;
@@ -541,9 +570,9 @@ put_steps(struct ramet_delta_maker *maker, uint32_t most)
     assert(made <= maker->page_size);
     if (made < maker->page_size)
         put_literals(maker, made, maker->page_size);
+    maker->is_over = maker->out_steps.len + maker->out_literals.len > most;
     return maker->out_steps.failed == RAMET_OK &&
-           maker->out_literals.failed == RAMET_OK &&
-           maker->out_steps.len + maker->out_literals.len <= most;
+           maker->out_literals.failed == RAMET_OK && !maker->is_over;
 }
 
 static bool
@@ -559,6 +588,12 @@ have_tables(const struct ramet_delta_maker *maker,
 }
 
 bool
+ramet_delta_maker_is_over(const struct ramet_delta_maker *maker)
+{
+    return maker->is_over;
+}
+
+bool
 ramet_delta_make(struct ramet_delta_maker *maker, const uint8_t *base,
                  const struct ramet_delta_shape *base_shape,
                  const uint8_t *page, const struct ramet_delta_shape *shape,
@@ -569,7 +604,7 @@ ramet_delta_make(struct ramet_delta_maker *maker, const uint8_t *base,
     assert(base != NULL && page != NULL && base != page);
     maker->base = base;
     maker->page = page;
-    maker->is_indexed = false;
+    maker->is_indexed = maker->is_over = false;
     maker->step_count = maker->done = maker->literals = 0;
     maker->most = most;
     maker->shift = 0;

@@ -54,6 +54,8 @@ ramet_delta_make(struct ramet_delta_maker *maker, const uint8_t *base,
                  const struct ramet_delta_shape *base_shape,
                  const uint8_t *page, const struct ramet_delta_shape *shape,
                  uint32_t most, struct ramet_delta *out_delta);
+/* Was the last one not made because it is more than `most`? */
+bool ramet_delta_maker_is_over(const struct ramet_delta_maker *maker);
 
 /* Write a step down, behind how many literals it has. *io_shift: of the copy or numbers
  * before, 0 at first. */

@@ -23,6 +23,7 @@
  * RAMET_DELTA_BODY_BYTES if it is like the one before. */
 #define FIRST_CONTENT (RAMET_DELTA_BODY_BYTES / 2 * 3)
 #define AGEING 8u /* see note_image() */
+#define USED_UNIT 4096u
 /* Of zstd, to see what something takes: a few hundredths more than it will. */
 #define SCALE_LEVEL 1
 /* What a delta may take beyond a page before it is compressed. */
@@ -41,10 +42,11 @@ struct ramet_delta_writer {
     const ZSTD_CDict *cdict; /* made of it for the first image asked about */
     void *cdict_block;       /* which it lives in */
     struct ramet_delta_maker *maker;
-    uint8_t *made;        /* a page */
-    uint8_t *image;       /* ZSTD_compressBound() of two pages */
-    uint32_t usual_image; /* what images take; 0: none was compressed */
-    uint8_t *tried;       /* copy of the delta that is kept; NULL: none is */
+    uint8_t *made;       /* a page */
+    uint8_t *image;      /* ZSTD_compressBound() of two pages */
+    uint32_t usual_part; /* of USED_UNIT used bytes, what images take; 0: none
+                             was compressed */
+    uint8_t *tried;      /* copy of the delta that is kept; NULL: none is */
     struct ramet_delta kept;
     struct ramet_buf sums, steps, literals; /* of the block that is open */
     uint32_t content_pages;
@@ -147,8 +149,11 @@ make_checked(struct ramet_delta_writer *writer, const uint8_t *base,
     assert(base != page);
     for (unsigned i = 0; i < 2; i++) {
         if (!ramet_delta_make(writer->maker, base, shapes[i][0], page,
-                              shapes[i][1], most, &delta))
+                              shapes[i][1], most, &delta)) {
+            if (ramet_delta_maker_is_over(writer->maker))
+                break; /* without the tables it is no less */
             continue;
+        }
         if (ramet_delta_makes(&delta, base, page, writer->page_size,
                               writer->made)) {
             delta.sum = ramet_hash64(page, writer->page_size);
@@ -244,34 +249,57 @@ weigh(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len,
     return ZSTD_isError(got) || got > len ? (uint32_t)len : (uint32_t)got;
 }
 
-/* What images take is taken to be the least of late: it falls at once, and rises
- * slowly. */
+/* What images take of their pages' used bytes is taken to be the least of late: it falls
+ * at once, and rises slowly. */
 static void
-note_image(struct ramet_delta_writer *writer, uint32_t size)
+note_image(struct ramet_delta_writer *writer, uint32_t size, uint32_t used)
 {
-    if (size > writer->usual_image && writer->usual_image > 0)
-        writer->usual_image += (size - writer->usual_image) / AGEING;
+    const uint32_t part =
+        (uint32_t)((uint64_t)size * USED_UNIT / used) + (size == 0);
+
+    assert(used > 0 && used <= writer->page_size);
+    if (part > writer->usual_part && writer->usual_part > 0)
+        writer->usual_part += (part - writer->usual_part) / AGEING;
     else
-        writer->usual_image = size;
-    assert(writer->usual_image <= writer->page_size);
+        writer->usual_part = part;
+}
+
+/* The bytes of a page that are not between its table and what that points to. */
+static uint32_t
+count_used(const struct ramet_delta_writer *writer, const uint8_t *page,
+           const struct ramet_delta_shape *shape)
+{
+    const uint32_t end = shape->table + 2 * shape->count;
+    uint32_t lone;
+
+    if (shape->count == 0)
+        return writer->page_size;
+    lone = ramet_get_be16(page + shape->lone);
+    assert(end <= writer->page_size);
+    return lone > end && lone <= writer->page_size
+               ? writer->page_size - (lone - end)
+               : writer->page_size;
 }
 
 bool
 ramet_delta_writer_is_less(struct ramet_delta_writer *writer,
-                           const uint8_t *page, uint32_t quarters,
-                           uint32_t *out_image)
+                           const uint8_t *page,
+                           const struct ramet_delta_shape *shape,
+                           uint32_t quarters, uint32_t *out_image)
 {
     const size_t len =
         (size_t)writer->kept.steps_len + writer->kept.literals_len;
-    uint32_t image;
+    const uint32_t used = count_used(writer, page, shape);
+    uint32_t image =
+        (uint32_t)((uint64_t)writer->usual_part * used / USED_UNIT);
 
     assert(writer->tried != NULL && quarters <= 4);
-    *out_image = writer->usual_image;
-    if (len <= writer->usual_image / 4 * quarters)
-        return true; /* uncompressed, and without a look at its image */
+    *out_image = image;
+    if (image > 0 && count_delta(len) <= image / 4 * quarters)
+        return true; /* without a look at its image */
     open_dict(writer);
     image = weigh(writer, page, writer->page_size, writer->cdict);
-    note_image(writer, image);
+    note_image(writer, image, used);
     *out_image = image;
     if (len > image / 4 * quarters &&
         weigh(writer, writer->tried, len, NULL) > image / 4 * quarters)

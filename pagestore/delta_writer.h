@@ -44,10 +44,12 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
                        const struct ramet_delta_shape *shape, uint32_t most,
                        uint32_t *out_length, struct ramet_err *err);
 /* Does what is kept take at most so many quarters of what an image of `page` does?
- * *out_image: what that is, about. */
+ * *out_image: what that is, about. Compressed to see are images of the first pages that
+ * are asked about, and of those where others before do not tell. */
 bool ramet_delta_writer_is_less(struct ramet_delta_writer *writer,
-                                const uint8_t *page, uint32_t quarters,
-                                uint32_t *out_image);
+                                const uint8_t *page,
+                                const struct ramet_delta_shape *shape,
+                                uint32_t quarters, uint32_t *out_image);
 /* What is kept, until it is taken or forgotten; something must be. */
 const struct ramet_delta *
 ramet_delta_writer_kept(const struct ramet_delta_writer *writer);

@@ -18,7 +18,7 @@
 #define NEAR_COMMITS 4096u /* what others did is asked for as far as this */
 /* An image is packed over its page's newest version where that leaves this part
  * of it at most. */
-#define BACK_PART 4u
+#define BACK_PART 2u
 
 struct ramet_bases {
     struct ramet_bases_file file;
@@ -238,12 +238,11 @@ ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
 }
 
 /* Pack the image over the page that it is the base of, or alone; *io_note tells
- * which. The way back takes about what the delta took. False: without room, or
- * memory. */
+ * which. What a page lost is in the way back, and not what it gained. False: without
+ * room, or memory. */
 static bool
 pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
-           const struct ramet_delta *made, uint32_t length,
-           struct ramet_base_note *io_note)
+           const struct ramet_delta *made, struct ramet_base_note *io_note)
 {
     const uint32_t page_size = page_size_of(bases);
     const uint32_t most = page_size / BACK_PART;
@@ -253,13 +252,11 @@ pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
     if (step->pages_length > bases->file.bytes_max / 8 * 3)
         return false;
     io_note->kind = RAMET_BASE_NOTE_BACK;
-    if (length <= most) {
-        if (ramet_pack_back(bases->packer, made, image, page, page_size, most,
-                            &step->pages, &io_note->length, NULL) != RAMET_OK)
-            return false;
-        if (io_note->length > 0)
-            return true;
-    }
+    if (ramet_pack_back(bases->packer, made, image, page, page_size, most,
+                        &step->pages, &io_note->length, NULL) != RAMET_OK)
+        return false;
+    if (io_note->length > 0)
+        return true;
     io_note->kind = RAMET_BASE_NOTE_PACKED;
     return ramet_pack(bases->packer, image, page_size, &step->pages,
                       &io_note->length, NULL) == RAMET_OK;
@@ -288,7 +285,7 @@ ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
         } else {
             delta.sum = ramet_hash64(image, page_size_of(bases));
         }
-        if (!pack_image(bases, image, page, made, length, &delta))
+        if (!pack_image(bases, image, page, made, &delta))
             delta.kind = RAMET_BASE_NOTE_FORGET;
     }
     ramet_bases_step_note(&bases->file, &delta);

@@ -30,6 +30,11 @@
 #define IMAGE_QUARTERS 3u
 #define OTHER_FROM                                                             \
     200u /* bytes of a delta; then other pages' bases are tried */
+/* Of a page, at most, for the first try with its own base: what is more may have come
+ * from elsewhere. */
+#define FIRST_PART 4u
+#define PLACES_STEP 128u /* bytes between places that are compared */
+#define PLACES_PART 4u /* of them that is the same where the page is in place */
 #define NAME_OVERHEAD 6u /* bytes that a name costs */
 
 struct slot {
@@ -339,11 +344,12 @@ find_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
 /* Invariant (1). */
 static bool
 is_worth_it(struct ramet_deltas *deltas, const struct choice *choice,
-            const uint8_t *page)
+            uint32_t pgno, const uint8_t *page)
 {
     static const struct ramet_base fresh;
     const struct ramet_base *const base =
         choice->is_own ? &deltas->slots[choice->slot].base : &fresh;
+    const struct ramet_delta_shape shape = shape_of(deltas, pgno, page);
     const uint64_t spent = (uint64_t)choice->length * (base->deltas + 1);
     uint32_t image = deltas->page_size / IMAGE_PART;
 
@@ -354,8 +360,8 @@ is_worth_it(struct ramet_deltas *deltas, const struct choice *choice,
         choice->length > deltas->page_size / OLD_PART)
         return false;
     if (choice->length > deltas->page_size / SMALL_PART &&
-        !ramet_delta_writer_is_less(deltas->writer, page, IMAGE_QUARTERS,
-                                    &image))
+        !ramet_delta_writer_is_less(deltas->writer, page, &shape,
+                                    IMAGE_QUARTERS, &image))
         return false;
     return base->deltas == 0 || spent <= image + base->delta_bytes;
 }
@@ -430,25 +436,51 @@ try_base(struct ramet_deltas *deltas, uint32_t slot, uint32_t pgno,
     return rc;
 }
 
-/* The page's own base, if that does at once; else what has most of it, and then the
- * other unless it has much less. */
+/* Does a fair part of a page stand where it stood? Told by some places that are not
+ * zeros. */
+static bool
+is_in_place(const struct ramet_deltas *deltas, uint32_t slot,
+            const uint8_t *page)
+{
+    const uint8_t *const base = image_of(deltas, slot);
+    uint32_t asked = 0, same = 0;
+
+    assert(deltas->slots[slot].has_image);
+    for (uint32_t at = PLACES_STEP / 2; at < deltas->page_size;
+         at += PLACES_STEP) {
+        const uint64_t word = ramet_get_le64(page + at);
+
+        if (word == 0)
+            continue;
+        asked++;
+        same += word == ramet_get_le64(base + at);
+    }
+    return same * PLACES_PART >= asked;
+}
+
+/* The page's own base, if that does at once; else what has most of it, and the own one
+ * unless it has much less. */
 static enum ramet_rc
 try_page(struct ramet_deltas *deltas, uint32_t own, uint32_t pgno,
          const uint8_t *page, struct choice *out_choice, struct ramet_err *err)
 {
-    const uint32_t most = deltas->page_size;
-    bool is_own_worse;
+    const uint32_t most = deltas->page_size, first = most / FIRST_PART;
+    const bool has_own =
+        own != RAMET_FINDER_NONE && deltas->slots[own].has_image;
+    bool is_own_worse, was_tried;
     uint32_t other;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(own == RAMET_FINDER_NONE || deltas->slots[own].pgno == pgno);
     ramet_delta_writer_forget(deltas->writer);
     *out_choice = (struct choice){.length = 0};
-    rc = try_base(deltas, own, pgno, page, OTHER_FROM, out_choice, err);
-    if (rc != RAMET_OK || out_choice->length > 0)
+    if (has_own && is_in_place(deltas, own, page))
+        rc = try_base(deltas, own, pgno, page, first, out_choice, err);
+    was_tried = out_choice->length > 0;
+    if (rc != RAMET_OK || (was_tried && out_choice->length <= OTHER_FROM))
         return rc;
     rc = find_other(deltas, pgno, page, &other, &is_own_worse, err);
-    if (rc == RAMET_OK && !is_own_worse)
+    if (rc == RAMET_OK && !was_tried && !is_own_worse)
         rc = try_base(deltas, own, pgno, page, most, out_choice, err);
     if (rc == RAMET_OK)
         rc = try_base(deltas, other, pgno, page, most, out_choice, err);
@@ -484,7 +516,7 @@ ramet_deltas_take(struct ramet_deltas *deltas, uint32_t pgno,
     *out_taken = false;
     if (deltas->writer != NULL) {
         rc = try_page(deltas, slot_of(deltas, pgno), pgno, page, &choice, err);
-        if (rc == RAMET_OK && is_worth_it(deltas, &choice, page)) {
+        if (rc == RAMET_OK && is_worth_it(deltas, &choice, pgno, page)) {
             *out_taken = true;
             return write_delta(deltas, pgno, page, &choice, err);
         }

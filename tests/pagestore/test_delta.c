@@ -596,7 +596,35 @@ image__that_is_larger_than_its_page_is_no_fault(void **state)
                      RAMET_OK);
     assert_int_equal(try_plain(writer, base, page, PAGE, &length), RAMET_OK);
     assert_true(length > 0);
-    assert_true(ramet_delta_writer_is_less(writer, page, 3, &image));
+    assert_true(ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
+    assert_int_equal(image, PAGE);
+    ramet_delta_writer_free(writer);
+}
+
+/* What images take is told by their used bytes, once one was compressed. */
+static void
+image__of_a_page_that_is_half_empty_takes_half(void **state)
+{
+    static const struct ramet_delta_shape shape = {5, 8, 4};
+    struct ramet_delta_writer *writer;
+    uint8_t base[PAGE], page[PAGE];
+    uint32_t length = 0, image = 0;
+
+    (void)state;
+    fill_page(base, PAGE, 1);
+    memcpy(page, base, PAGE);
+    fill_page(page + 1000, 300, 2);
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
+                     RAMET_OK);
+    assert_int_equal(try_plain(writer, base, page, PAGE, &length), RAMET_OK);
+    assert_true(ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
+    assert_int_equal(image, PAGE);
+    page[5] = PAGE / 2 >> 8;
+    page[6] = 0;
+    assert_true(ramet_delta_writer_is_less(writer, page, &shape, 3, &image));
+    assert_int_equal(image, PAGE / 2 + 16);
+    page[5] = page[6] = 0; /* nonsense is a full page */
+    assert_true(ramet_delta_writer_is_less(writer, page, &shape, 3, &image));
     assert_int_equal(image, PAGE);
     ramet_delta_writer_free(writer);
 }
@@ -684,6 +712,7 @@ main(void)
         cmocka_unit_test(blocks__in_a_segment_or_inline_give_the_pages_back),
         cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
         cmocka_unit_test(image__that_is_larger_than_its_page_is_no_fault),
+        cmocka_unit_test(image__of_a_page_that_is_half_empty_takes_half),
         cmocka_unit_test(writer__survives_every_failed_allocation),
     };
 

@@ -59,7 +59,7 @@ unite_commits(struct ramet_history *history, const struct ramet_point *from,
     struct ramet_point point = *to;
 
     assert(from->lsn <= to->lsn);
-    ramet_history_bring_heads(history, from->lsn + 1, to->lsn);
+    ramet_history_bring_heads(history, from->lsn + 1, to->lsn, NULL);
     for (; point.lsn > from->lsn; point.lsn--) {
         struct ramet_lru_entry *entry;
         const struct ramet_loaded_head *head;

@@ -22,7 +22,7 @@ ramet_history_go_back(struct ramet_history *history,
             back->at_once = lsn - least + 1;
         back->brought = lsn - back->at_once + 1;
         assert(back->at_once >= 1 && back->brought >= least);
-        ramet_history_bring_heads(history, back->brought, lsn);
+        ramet_history_bring_heads(history, back->brought, lsn, NULL);
     }
     return ramet_history_commit(history, lsn, out_commit, err);
 }

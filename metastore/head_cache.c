@@ -12,11 +12,12 @@
 
 #include "core/alloc.h"
 #include "metastore/gone.h"
+#include "metastore/head_cache_impl.h"
 
 #define READ_STEP_BYTES (1u << 20)
 
-static void
-free_head(void *value)
+void
+ramet_head_free(void *value)
 {
     struct ramet_loaded_head *const head = value;
 
@@ -101,21 +102,20 @@ ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
     if (head->raw == NULL)
         goto failed;
     memcpy(head->raw, object, head->head_length);
-    ramet_history_release(history, ramet_lru_put(&history->lru, &key, head,
-                                                 head_weight(head), free_head));
+    ramet_history_release(history,
+                          ramet_lru_put(&history->lru, &key, head,
+                                        head_weight(head), ramet_head_free));
     return true;
 
 failed:
-    free_head(head);
+    ramet_head_free(head);
     return false;
 }
 
-/* Decode `got` bytes, with which the commit object of `lsn` begins; what is
- * missing of a head that is wanted whole is read. They are `head`'s, or freed. */
-static enum ramet_rc
-take_head(struct ramet_history *history, uint64_t lsn, bool whole, bool anew,
-          uint8_t *bytes, size_t got, struct ramet_loaded_head *head,
-          struct ramet_err *err)
+enum ramet_rc
+ramet_head_take(struct ramet_history *history, uint64_t lsn, bool whole,
+                bool anew, uint8_t *bytes, size_t got,
+                struct ramet_loaded_head *head, struct ramet_err *err)
 {
     const size_t object_len = got < RAMET_HEAD_READ_BYTES ? got : 0;
     char key[RAMET_KEY_MAX];
@@ -159,6 +159,24 @@ done:
     return rc;
 }
 
+void
+ramet_head_keep_inline(struct ramet_history *history, uint64_t lsn,
+                       const uint8_t *bytes, size_t got)
+{
+    struct ramet_extent place = {
+        .volume = history->volume, .kind = RAMET_IN_COMMIT, .lsn = lsn};
+    uint32_t head;
+
+    assert(lsn >= 1 && got <= RAMET_HEAD_READ_BYTES);
+    if ((history->store->traits & RAMET_STORE_READS_PARTS) == 0 ||
+        got < RAMET_COMMIT_CORE_SIZE ||
+        ramet_commit_head_length(bytes, &head, NULL) != RAMET_OK || head >= got)
+        return;
+    place.offset_bytes = head;
+    place.length_bytes = (uint32_t)(got - head);
+    ramet_frame_reader_keep(history->frames, &place, bytes + head);
+}
+
 static enum ramet_rc
 read_head_once(struct ramet_history *history, uint64_t lsn, const char *key,
                bool whole, bool anew, struct ramet_loaded_head *head,
@@ -174,10 +192,12 @@ read_head_once(struct ramet_history *history, uint64_t lsn, const char *key,
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     rc = ramet_objstore_read(history->store, key, 0, bytes,
                              RAMET_HEAD_READ_BYTES, &got, err);
-    if (rc == RAMET_OK)
-        return take_head(history, lsn, whole, anew, bytes, got, head, err);
-    ramet_free(bytes);
-    return rc;
+    if (rc != RAMET_OK) {
+        ramet_free(bytes);
+        return rc;
+    }
+    ramet_head_keep_inline(history, lsn, bytes, got);
+    return ramet_head_take(history, lsn, whole, anew, bytes, got, head, err);
 }
 
 /* Fill `head` from the store; what somebody kept wrong for us is read anew. */
@@ -213,8 +233,8 @@ complete_head(struct ramet_history *history, uint64_t lsn,
         return false;
     assert(known->start_length <= RAMET_HEAD_READ_BYTES);
     memcpy(bytes, known->start, known->start_length);
-    return take_head(history, lsn, true, false, bytes, known->start_length,
-                     head, NULL) == RAMET_OK;
+    return ramet_head_take(history, lsn, true, false, bytes,
+                           known->start_length, head, NULL) == RAMET_OK;
 }
 
 void
@@ -230,15 +250,14 @@ ramet_history_saw(struct ramet_history *history, uint64_t lsn,
     ramet_mutex_unlock(&history->mutex);
 }
 
-/* `head` is the cache's from here on, or freed. */
-static enum ramet_rc
-enter_head(struct ramet_history *history, uint64_t lsn,
-           struct ramet_loaded_head *head, struct ramet_lru_entry **out_entry,
-           struct ramet_err *err)
+enum ramet_rc
+ramet_head_enter(struct ramet_history *history, uint64_t lsn,
+                 struct ramet_loaded_head *head,
+                 struct ramet_lru_entry **out_entry, struct ramet_err *err)
 {
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
-    struct ramet_lru_entry *const entry =
-        ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
+    struct ramet_lru_entry *const entry = ramet_lru_put(
+        &history->lru, &key, head, head_weight(head), ramet_head_free);
 
     assert(lsn >= 1);
     if (entry == NULL)
@@ -306,90 +325,9 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
         rc = read_head(history, lsn, whole, head, err);
     ramet_history_release(history, entry);
     if (rc == RAMET_OK)
-        return enter_head(history, lsn, head, out_entry, err);
-    free_head(head);
+        return ramet_head_enter(history, lsn, head, out_entry, err);
+    ramet_head_free(head);
     return rc;
-}
-
-/* ---- many at once ------------------------------------------------------------ */
-
-struct bringing {
-    struct ramet_history *history;
-    struct ramet_part parts[RAMET_HEADS_AT_ONCE];
-    uint64_t lsns[RAMET_HEADS_AT_ONCE];
-    char keys[RAMET_HEADS_AT_ONCE][RAMET_KEY_MAX];
-    size_t count;
-    uint8_t bytes[RAMET_HEADS_AT_ONCE][RAMET_HEAD_READ_BYTES];
-};
-
-static bool
-is_known(struct ramet_history *history, uint64_t lsn)
-{
-    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
-    struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
-
-    assert(lsn >= 1);
-    ramet_history_release(history, entry);
-    return entry != NULL;
-}
-
-/* One that is no head is left alone. */
-static enum ramet_rc
-take_brought(void *ctx, const struct ramet_part *part, size_t got,
-             struct ramet_err *err)
-{
-    struct bringing *const b = ctx;
-    const uint64_t lsn = b->lsns[part - b->parts];
-    struct ramet_loaded_head *const head = ramet_calloc(1, sizeof(*head));
-    uint8_t *const bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
-    struct ramet_lru_entry *entry = NULL;
-
-    assert(part >= b->parts && part < b->parts + b->count && got <= part->len);
-    (void)err;
-    if (head == NULL || bytes == NULL) {
-        ramet_free(head);
-        ramet_free(bytes);
-        return RAMET_OK;
-    }
-    memcpy(bytes, part->buf, got);
-    if (take_head(b->history, lsn, false, false, bytes, got, head, NULL) !=
-        RAMET_OK)
-        free_head(head);
-    else if (enter_head(b->history, lsn, head, &entry, NULL) == RAMET_OK)
-        ramet_history_release(b->history, entry);
-    return RAMET_OK;
-}
-
-void
-ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
-                          uint64_t last)
-{
-    struct bringing *b;
-
-    if ((history->store->traits & RAMET_STORE_READS_PARTS) == 0 ||
-        first >= last || last - first >= RAMET_HEADS_AT_ONCE)
-        return;
-    b = ramet_alloc(sizeof(*b));
-    if (b == NULL)
-        return;
-    b->history = history;
-    b->count = 0;
-    for (uint64_t lsn = last; lsn >= first && lsn > 0; lsn--) {
-        if (is_known(history, lsn))
-            continue;
-        b->lsns[b->count] = lsn;
-        ramet_commit_key(&history->volume, lsn, b->keys[b->count]);
-        b->parts[b->count] = (struct ramet_part){.key = b->keys[b->count],
-                                                 .len = RAMET_HEAD_READ_BYTES,
-                                                 .buf = b->bytes[b->count],
-                                                 .to_end = true};
-        b->count++;
-        assert(b->count <= RAMET_HEADS_AT_ONCE);
-    }
-    if (b->count > 1)
-        (void)!ramet_objstore_read_parts(history->store, b->parts, b->count,
-                                         take_brought, b, NULL);
-    ramet_free(b);
 }
 
 enum ramet_rc

@@ -50,11 +50,13 @@ ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
 /* The most that ramet_history_bring_heads() brings. */
 #define RAMET_HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS
 
+struct ramet_node_ref;
 /* All of the heads `first` to `last` will be wanted, whole: those that are not in
  * the cache are read at once, where that costs no more than one. What fails is
- * left to whoever asks for the head. */
-void ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
-                               uint64_t last);
+ * left to whoever asks for the head. `root`: of a map, wanted after them; NULL: none. */
+void
+ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
+                          uint64_t last, const struct ramet_node_ref *root);
 /* The same of the slot where the commit that `point` names should be: from the cache
  * if that has it, else from the store. The caller looks whether it is the one; if it
  * is not, that is the store's answer. */

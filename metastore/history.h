@@ -84,6 +84,11 @@ ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
                    struct ramet_history **out_history, struct ramet_err *err);
 void ramet_history_close(struct ramet_history *history);
 
+/* Whoever looks for the newest commit next will read pages there, and nothing of the
+ * volume is here: heads that the newest may stand on are then read with it, where that
+ * takes no longer. */
+void ramet_history_expect_reads(struct ramet_history *history);
+
 /*
  * The newest commit. Knows where it was last time and looks from there: if
  * nothing is new, two requests on a directory (a try at lsn + 1, a look whether

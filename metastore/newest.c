@@ -15,6 +15,10 @@
 #include "metastore/gone.h"
 #include "metastore/head_cache.h"
 
+/* Of 64 commits after a map (format.md) an eighth: those are in vain whose newest
+ * commit is no further from one. */
+#define FIRST_HEADS 8u
+
 enum ramet_rc
 ramet_history_has(struct ramet_history *history, uint64_t lsn, bool *out_has,
                   struct ramet_err *err)
@@ -218,6 +222,37 @@ prove(struct ramet_history *history, uint64_t seen,
     return rc;
 }
 
+void
+ramet_history_expect_reads(struct ramet_history *history)
+{
+    ramet_mutex_lock(&history->mutex);
+    history->expects_reads = history->newest_lsn == 0;
+    ramet_mutex_unlock(&history->mutex);
+}
+
+/* The first look, of who is going to read: the newest head and those before it at once,
+ * for a map is mostly further back than they are, or there is none. False: it is no
+ * such look. */
+static bool
+bring_first(struct ramet_history *history, uint64_t newest)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = newest};
+    bool expected;
+
+    assert(newest >= 1);
+    ramet_mutex_lock(&history->mutex);
+    expected = history->expects_reads && history->newest_lsn == 0;
+    history->expects_reads = false;
+    ramet_mutex_unlock(&history->mutex);
+    if (!expected)
+        return false;
+    ramet_lru_drop(&history->lru, &key); /* as ramet_history_load_unseen() */
+    ramet_history_bring_heads(
+        history, newest > FIRST_HEADS ? newest - FIRST_HEADS + 1 : 1, newest,
+        NULL);
+    return true;
+}
+
 enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err)
@@ -256,7 +291,7 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
         rc = check_line(history, seen, &seen_hash, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = newest > seen && !decided
+    rc = newest > seen && !decided && !bring_first(history, newest)
              ? ramet_history_load_unseen(history, newest, &entry, err)
              : ramet_history_load_head(history, newest, false, &entry, err);
     if (rc == RAMET_ENOTFOUND) /* it was there just now */

@@ -13,6 +13,7 @@
 
 #include "core/alloc.h"
 #include "metastore/head_cache.h"
+#include "metastore/maproot.h"
 
 /* Add the head of the commit that `point` names. */
 static enum ramet_rc
@@ -60,11 +61,13 @@ static enum ramet_rc
 overlay_fill(struct ramet_overlay *overlay, const struct ramet_point *at,
              struct ramet_err *err)
 {
+    const struct ramet_node_ref root = ramet_map_root_node(&overlay->map);
     struct ramet_point point = *at;
     uint64_t head_bytes = 0;
 
     assert(overlay->entry_count == 0 && overlay->commit_count == 0);
-    ramet_history_bring_heads(overlay->history, overlay->map.lsn + 1, at->lsn);
+    ramet_history_bring_heads(overlay->history, overlay->map.lsn + 1, at->lsn,
+                              &root);
     for (; point.lsn > overlay->map.lsn; point.lsn--) {
         const enum ramet_rc rc = overlay_add(overlay, &point, &head_bytes, err);
 

@@ -12,7 +12,12 @@
  *       well, and each would be a round trip before the pages it names: then all of it
  *       is read, where nothing else has to go for it: what pushes itself out of the
  *       cache would be read for each page.
- *   (3) AT_ONCE bounds what is read at a time, and so the memory: each part begins and
+ *   (3) What the pages themselves will need goes with the chunks, as far as it is known
+ *       before these are read: the dictionary of the first segment, and where one of
+ *       the wanted pages is the first of its segment (as page 1 mostly is) the bytes
+ *       with which the frames begin. Neither counts as asked for: what does not come is
+ *       read by who needs it.
+ *   (4) AT_ONCE bounds what is read at a time, and so the memory: each part begins and
  *       ends with a chunk, and no more than CHUNKS_OF_A_PART are in one.
  */
 #include <assert.h>
@@ -26,6 +31,8 @@
 #define CHUNKS_OF_A_PART 64u
 #define LOOKED_INTO 3u /* chunks: from here on all are read */
 #define SMALL_TABLE AT_ONCE
+#define EXTRAS_MAX 2u /* invariant (3) */
+#define START_BYTES_MAX (16u << 10)
 
 struct wanted_chunk {
     const struct ramet_commit_object *commit;
@@ -45,8 +52,13 @@ struct bringing {
     struct wanted_chunk wanted[AT_ONCE];
     size_t wanted_count;
     struct chunk_part ranges[AT_ONCE];
-    struct ramet_part parts[AT_ONCE]; /* each range's */
-    char keys[AT_ONCE][RAMET_KEY_MAX];
+    size_t range_count;
+    struct ramet_extent extras[EXTRAS_MAX];
+    size_t extra_count;
+    bool is_dict[EXTRAS_MAX];
+    struct ramet_part
+        parts[AT_ONCE + EXTRAS_MAX]; /* each range's, each extra's */
+    char keys[AT_ONCE + EXTRAS_MAX][RAMET_KEY_MAX];
     size_t part_count;
 };
 
@@ -60,18 +72,38 @@ compare_chunks(const void *left, const void *right)
     return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
 }
 
+static void
+take_extra(struct bringing *b, size_t index, const uint8_t *bytes, size_t got)
+{
+    struct ramet_frame_reader *const frames =
+        ramet_history_frame_reader(b->history);
+    struct ramet_extent *const extra = &b->extras[index];
+
+    assert(index < b->extra_count && got <= extra->length_bytes);
+    if (b->is_dict[index] && got == extra->length_bytes) {
+        ramet_frame_reader_keep_dict(frames, extra, bytes);
+    } else if (!b->is_dict[index] && got > 0) {
+        extra->length_bytes = (uint32_t)got;
+        ramet_frame_reader_keep(frames, extra, bytes);
+    }
+}
+
 /* Keep what came and is what its head says; the rest is found out by who needs it. */
 static enum ramet_rc
 take_part(void *ctx, const struct ramet_part *part, size_t got,
           struct ramet_err *err)
 {
     struct bringing *const b = ctx;
-    const struct chunk_part *const range = &b->ranges[part - b->parts];
+    const size_t index = (size_t)(part - b->parts);
+    const struct chunk_part *const range = &b->ranges[index];
 
-    assert(part >= b->parts && part < b->parts + b->part_count);
-    assert(got == part->len);
-    (void)got;
+    assert(index < b->part_count);
     (void)err;
+    if (index >= b->range_count) {
+        take_extra(b, index - b->range_count, part->buf, got);
+        return RAMET_OK;
+    }
+    assert(got == part->len);
     for (uint32_t i = range->first; i < range->end; i++) {
         const uint64_t at =
             range->segment->chunks[i].offset_bytes - part->offset;
@@ -138,38 +170,98 @@ find_ranges(struct bringing *b)
         range->end = ahead > range->end ? ahead : range->end;
     }
     assert(count <= AT_ONCE);
-    b->part_count = count;
+    b->range_count = count;
+}
+
+/* ---- what goes with them --------------------------------------------------- */
+
+static struct ramet_extent *
+add_extra(struct bringing *b, bool is_dict)
+{
+    assert(b->extra_count < EXTRAS_MAX);
+    b->is_dict[b->extra_count] = is_dict;
+    return &b->extras[b->extra_count++];
+}
+
+/* Invariant (3), for a page whose chunk is wanted. */
+static void
+note_extras(struct bringing *b, const struct ramet_commit_object *commit,
+            const struct ramet_segment_info *segment, uint32_t pgno)
+{
+    const uint64_t frames_end = segment->chunks[0].offset_bytes;
+    uint64_t len = commit->page_size + 64u; /* what does not compress */
+
+    assert(segment->chunk_count > 0 && b->wanted_count > 0);
+    if (is_one_by_one(b))
+        return;
+    if (segment == b->wanted[0].segment && b->extra_count == 0 &&
+        segment->has_dict && segment->dict.length_bytes > 0 &&
+        segment->dict.length_bytes <= RAMET_DICT_STORED_MAX &&
+        !ramet_frame_reader_has_dict(ramet_history_frame_reader(b->history),
+                                     &segment->dict))
+        *add_extra(b, true) = segment->dict;
+    if (pgno != segment->first_pgno || b->extra_count == EXTRAS_MAX ||
+        frames_end <= RAMET_SEGMENT_HEADER_SIZE)
+        return;
+    len = len < START_BYTES_MAX ? len : START_BYTES_MAX;
+    if (len > frames_end - RAMET_SEGMENT_HEADER_SIZE)
+        len = frames_end - RAMET_SEGMENT_HEADER_SIZE;
+    *add_extra(b, false) =
+        (struct ramet_extent){.volume = commit->volume,
+                              .kind = RAMET_IN_SEGMENT,
+                              .segment = segment->id,
+                              .offset_bytes = RAMET_SEGMENT_HEADER_SIZE,
+                              .length_bytes = (uint32_t)len};
+}
+
+/* False: no memory. */
+static bool
+add_part(struct bringing *b, const struct ramet_extent *in, uint64_t len,
+         bool to_end)
+{
+    const size_t i = b->part_count;
+
+    assert(len > 0 && i < AT_ONCE + EXTRAS_MAX);
+    ramet_extent_key(in, b->keys[i]);
+    b->parts[i] = (struct ramet_part){.key = b->keys[i],
+                                      .offset = in->offset_bytes,
+                                      .len = (size_t)len,
+                                      .to_end = to_end};
+    b->parts[i].buf = ramet_alloc(b->parts[i].len);
+    if (b->parts[i].buf == NULL)
+        return false;
+    b->part_count++;
+    return true;
 }
 
 /* False: no memory. */
 static bool
 make_parts(struct bringing *b)
 {
-    for (size_t i = 0; i < b->part_count; i++) {
+    bool ok = true;
+
+    assert(b->part_count == 0);
+    for (size_t i = 0; ok && i < b->range_count; i++) {
         const struct chunk_part *const range = &b->ranges[i];
         const struct ramet_table_chunk *const first =
             &range->segment->chunks[range->first];
         const struct ramet_table_chunk *const last =
             &range->segment->chunks[range->end - 1];
-        const struct ramet_extent extent = {.volume = range->commit->volume,
-                                            .kind = RAMET_IN_SEGMENT,
-                                            .segment = range->segment->id};
+        const struct ramet_extent in = {.volume = range->commit->volume,
+                                        .kind = RAMET_IN_SEGMENT,
+                                        .segment = range->segment->id,
+                                        .offset_bytes = first->offset_bytes};
 
         assert(range->first < range->end &&
                last->offset_bytes >= first->offset_bytes);
-        ramet_extent_key(&extent, b->keys[i]);
-        b->parts[i] = (struct ramet_part){.key = b->keys[i],
-                                          .offset = first->offset_bytes,
-                                          .len = (size_t)(last->offset_bytes +
-                                                          last->length_bytes -
-                                                          first->offset_bytes)};
-        b->parts[i].buf = ramet_alloc(b->parts[i].len);
-        if (b->parts[i].buf == NULL) {
-            b->part_count = i;
-            return false;
-        }
+        ok = add_part(b, &in,
+                      last->offset_bytes + last->length_bytes -
+                          first->offset_bytes,
+                      false);
     }
-    return true;
+    for (size_t i = 0; ok && i < b->extra_count; i++)
+        ok = add_part(b, &b->extras[i], b->extras[i].length_bytes, true);
+    return ok;
 }
 
 static enum ramet_rc
@@ -188,6 +280,7 @@ bring_wanted(struct bringing *b, struct ramet_err *err)
         ramet_free(b->parts[i].buf);
     b->wanted_count = 0;
     b->part_count = 0;
+    b->extra_count = 0;
     /* Whose page it is, and whether it is so, is said by who looks for it. */
     return rc == RAMET_ENOTFOUND || rc == RAMET_ECORRUPT ? RAMET_OK : rc;
 }
@@ -252,6 +345,7 @@ want(struct bringing *b, const struct ramet_commit_object *commit,
     if ((last == NULL || last->segment != segment) && wants_all(b, segment))
         return bring_all(b, commit, segment, err);
     add(b, commit, segment, index);
+    note_extras(b, commit, segment, pgno);
     return b->wanted_count == AT_ONCE ? bring_wanted(b, err) : RAMET_OK;
 }
 
@@ -273,6 +367,7 @@ ramet_table_bring(struct ramet_history *history,
     b->history = history;
     b->wanted_count = 0;
     b->part_count = 0;
+    b->extra_count = 0;
     for (size_t i = 0; i < count && rc == RAMET_OK; i++) {
         if (commits[i] != NULL)
             rc = want(b, commits[i], located[i].image_pgno, err);

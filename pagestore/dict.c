@@ -28,7 +28,6 @@
 #define SAMPLES_MIN 16u /* fewer pages teach nothing */
 #define SAVING_MIN_PERCENT 3u
 /* A stored dictionary: zstd's bound for RAMET_DICT_BYTES_MAX, generously. */
-#define STORED_BYTES_MAX (RAMET_DICT_BYTES_MAX + (16u << 10))
 
 /* ---- training ------------------------------------------------------------- */
 
@@ -318,6 +317,21 @@ done:
 }
 
 enum ramet_rc
+ramet_dict_unpack(const struct ramet_extent *extent, const uint8_t *body,
+                  uint8_t **out_dict, size_t *out_len, struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    assert(out_dict != NULL && out_len != NULL);
+    ramet_extent_key(extent, key);
+    rc = ramet_codec_verify(extent, body, key, err);
+    return rc == RAMET_OK
+               ? unpack(body, extent->length_bytes, key, out_dict, out_len, err)
+               : rc;
+}
+
+enum ramet_rc
 ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
                 uint8_t **out_dict, size_t *out_len, struct ramet_err *err)
 {
@@ -327,7 +341,8 @@ ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
 
     assert(out_dict != NULL && out_len != NULL);
     ramet_extent_key(extent, key);
-    if (extent->length_bytes == 0 || extent->length_bytes > STORED_BYTES_MAX)
+    if (extent->length_bytes == 0 ||
+        extent->length_bytes > RAMET_DICT_STORED_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: a dictionary of %" PRIu32 " bytes", key,
                           extent->length_bytes);

@@ -84,6 +84,56 @@ keep(struct ramet_dict_cache *cache, struct ramet_cached_dict *dict)
     ramet_mutex_unlock(&cache->mutex);
 }
 
+bool
+ramet_dict_cache_has(struct ramet_dict_cache *cache,
+                     const struct ramet_extent *extent)
+{
+    struct ramet_cached_dict *const dict = find(cache, extent);
+
+    if (dict != NULL)
+        ramet_dict_cache_release(cache, dict);
+    return dict != NULL;
+}
+
+/* Keep what was unpacked, which is the cache's, or freed; NULL: no memory. */
+static struct ramet_cached_dict *
+keep_unpacked(struct ramet_dict_cache *cache, const struct ramet_extent *extent,
+              uint8_t *bytes, size_t len)
+{
+    struct ramet_cached_dict *dict = ramet_calloc(1, sizeof(*dict));
+
+    assert(len > 0);
+    if (dict != NULL)
+        dict->ddict = ZSTD_createDDict_advanced(
+            bytes, len, ZSTD_dlm_byRef, ZSTD_dct_fullDict, ramet_codec_mem);
+    if (dict == NULL || dict->ddict == NULL) {
+        ramet_free(bytes);
+        ramet_free(dict);
+        return NULL;
+    }
+    dict->bytes = bytes;
+    dict->len = len;
+    dict->extent = *extent;
+    dict->refs = 1;
+    keep(cache, dict);
+    return dict;
+}
+
+void
+ramet_dict_cache_put(struct ramet_dict_cache *cache,
+                     const struct ramet_extent *extent, const uint8_t *body)
+{
+    struct ramet_cached_dict *dict = NULL;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+
+    assert(extent->length_bytes > 0);
+    if (ramet_dict_unpack(extent, body, &bytes, &len, NULL) == RAMET_OK)
+        dict = keep_unpacked(cache, extent, bytes, len);
+    if (dict != NULL)
+        ramet_dict_cache_release(cache, dict);
+}
+
 /* Two threads may load the same one at a time: both are right, one stays. */
 enum ramet_rc
 ramet_dict_cache_get(struct ramet_dict_cache *cache,
@@ -103,20 +153,9 @@ ramet_dict_cache_get(struct ramet_dict_cache *cache,
     rc = ramet_dict_load(store, extent, &bytes, &len, err);
     if (rc != RAMET_OK)
         return rc;
-    dict = ramet_calloc(1, sizeof(*dict));
-    if (dict != NULL)
-        dict->ddict = ZSTD_createDDict_advanced(
-            bytes, len, ZSTD_dlm_byRef, ZSTD_dct_fullDict, ramet_codec_mem);
-    if (dict == NULL || dict->ddict == NULL) {
-        ramet_free(bytes);
-        ramet_free(dict);
+    dict = keep_unpacked(cache, extent, bytes, len);
+    if (dict == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
-    }
-    dict->bytes = bytes;
-    dict->len = len;
-    dict->extent = *extent;
-    dict->refs = 1;
-    keep(cache, dict);
     *out_dict = dict;
     return RAMET_OK;
 }

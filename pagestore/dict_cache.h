@@ -42,6 +42,13 @@ ramet_dict_cache_get(struct ramet_dict_cache *cache,
                      const struct ramet_extent *extent,
                      struct ramet_cached_dict **out_dict,
                      struct ramet_err *err);
+bool ramet_dict_cache_has(struct ramet_dict_cache *cache,
+                          const struct ramet_extent *extent);
+/* Its body is here already, extent->length_bytes of it. What is none, or another, is
+ * not kept. */
+void
+ramet_dict_cache_put(struct ramet_dict_cache *cache,
+                     const struct ramet_extent *extent, const uint8_t *body);
 void ramet_dict_cache_release(struct ramet_dict_cache *cache,
                               struct ramet_cached_dict *dict);
 

@@ -141,6 +141,7 @@ ramet_frame_reader_new(struct ramet_objstore *store,
     reader->store = store;
     ramet_mutex_init(&reader->mutex);
     ramet_dict_cache_init(&reader->dicts);
+    ramet_kept_init(&reader->kept);
     *out_reader = reader;
     return RAMET_OK;
 }
@@ -157,9 +158,35 @@ ramet_frame_reader_free(struct ramet_frame_reader *reader)
         reader->idle = scratch->next;
         scratch_free(scratch);
     }
+    ramet_kept_done(&reader->kept);
     ramet_dict_cache_done(&reader->dicts);
     ramet_mutex_done(&reader->mutex);
     ramet_free(reader);
+}
+
+void
+ramet_frame_reader_keep(struct ramet_frame_reader *reader,
+                        const struct ramet_extent *place, const uint8_t *bytes)
+{
+    assert(place->length_bytes > 0);
+    ramet_kept_add(&reader->kept, place, bytes);
+}
+
+bool
+ramet_frame_reader_has_dict(struct ramet_frame_reader *reader,
+                            const struct ramet_extent *dict)
+{
+    assert(dict->length_bytes > 0);
+    return ramet_dict_cache_has(&reader->dicts, dict);
+}
+
+void
+ramet_frame_reader_keep_dict(struct ramet_frame_reader *reader,
+                             const struct ramet_extent *dict,
+                             const uint8_t *body)
+{
+    assert(dict->length_bytes > 0);
+    ramet_dict_cache_put(&reader->dicts, dict, body);
 }
 
 enum ramet_rc

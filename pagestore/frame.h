@@ -57,6 +57,22 @@ ramet_frame_reader_new(struct ramet_objstore *store,
                        struct ramet_err *err);
 void ramet_frame_reader_free(struct ramet_frame_reader *reader);
 
+/* Bytes of an object, place->length_bytes of them from place->offset_bytes on, that
+ * were read with something else: frames in them cost no read of
+ * ramet_frame_read_many(). A copy is kept of the last ones, 64 KiB in all; the hash is
+ * not looked at. */
+void
+ramet_frame_reader_keep(struct ramet_frame_reader *reader,
+                        const struct ramet_extent *place, const uint8_t *bytes);
+/* Is this dictionary here? No I/O. */
+bool ramet_frame_reader_has_dict(struct ramet_frame_reader *reader,
+                                 const struct ramet_extent *dict);
+/* Its body was read with something else: it is verified, and kept. If it is wrong who
+ * needs it reads it, and says so. */
+void ramet_frame_reader_keep_dict(struct ramet_frame_reader *reader,
+                                  const struct ramet_extent *dict,
+                                  const uint8_t *body);
+
 /*
  * Read, verify and decompress one frame of pages: page_count * page_size bytes to `out`.
  * One ranged read, and one more for a dictionary not seen before.

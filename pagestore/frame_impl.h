@@ -14,6 +14,7 @@
 
 #include "pagestore/dict_cache.h"
 #include "pagestore/frame.h"
+#include "pagestore/frame_kept.h"
 
 /* What one call works with. */
 struct ramet_scratch {
@@ -28,6 +29,7 @@ struct ramet_scratch {
 struct ramet_frame_reader {
     struct ramet_objstore *store;
     struct ramet_dict_cache dicts;
+    struct ramet_kept kept;
     struct ramet_mutex mutex;
     struct ramet_scratch *idle; /* invariant (2) */
     unsigned idle_count;

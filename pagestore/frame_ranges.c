@@ -8,17 +8,21 @@
  *       alone, and a range alone, may be larger.
  *   (4) What lies between two frames is read along where that is no more than
  *       ramet_objstore_gap().
+ *   (5) Where many are read at a time a dictionary that they need and that is not here
+ *       is one of these reads: ranges that come before it wait for it.
  *
  * Layer: pagestore.
  */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "pagestore/delta.h"
 #include "pagestore/dict_window.h"
 #include "pagestore/frame_impl.h"
+#include "pagestore/segment.h"
 
 /* A MiB is what clients ask for at a time; the pages may take a little more. */
 #define RANGE_MAX (9u << 17)
@@ -26,6 +30,7 @@
 #define AT_ONCE_BYTES (4u << 20)
 /* Frames of a range that are worth a window for their dictionary. */
 #define WINDOW_FRAMES 16u
+#define DICTS_AT_ONCE 4u
 
 /* One ranged read: frames that lie together. */
 struct range {
@@ -46,7 +51,8 @@ struct many {
     struct range *ranges;
     size_t range_count;
     struct ramet_part *parts; /* of those that are read at once, as the store */
-    char (*keys)[RAMET_KEY_MAX]; /* knows them */
+    char (*keys)[RAMET_KEY_MAX]; /* knows them, after those of dictionaries */
+    bool *waits; /* those of ranges that are here: invariant (5) */
 };
 
 /* By object, then by offset. */
@@ -215,22 +221,114 @@ struct at_once {
     struct many *many;
     const struct range *ranges;
     size_t count;
+    const struct ramet_extent
+        *dicts[DICTS_AT_ONCE]; /* their parts come first */
+    bool has_come[DICTS_AT_ONCE];
+    size_t dict_count;
 };
+
+/* Has a frame of this range a dictionary that is under way? */
+static bool
+waits_for_dict(const struct at_once *at_once, const struct range *range)
+{
+    for (size_t i = 0; i < range->count; i++) {
+        const struct ramet_frame *const frame = range->frames[i];
+
+        for (size_t d = 0;
+             frame->kind == RAMET_FRAME_DICT && d < at_once->dict_count; d++)
+            if (!at_once->has_come[d] &&
+                ramet_extent_equal(at_once->dicts[d], &frame->base))
+                return true;
+    }
+    return false;
+}
+
+/* Ranges that were waiting for what came now; `all`: for what never came. */
+static enum ramet_rc
+take_waiting(struct at_once *at_once, bool all, struct ramet_err *err)
+{
+    struct many *const many = at_once->many;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; i < at_once->count && rc == RAMET_OK; i++) {
+        const struct ramet_part *const part =
+            &many->parts[at_once->dict_count + i];
+
+        if (!many->waits[i] ||
+            (!all && waits_for_dict(at_once, &at_once->ranges[i])))
+            continue;
+        many->waits[i] = false;
+        rc = take_range(many, &at_once->ranges[i], part->buf, part->key, err);
+    }
+    return rc;
+}
 
 static enum ramet_rc
 take_part(void *ctx, const struct ramet_part *part, size_t got,
           struct ramet_err *err)
 {
     struct at_once *const at_once = ctx;
+    struct many *const many = at_once->many;
+    const size_t index = (size_t)(part - many->parts);
+    size_t range;
 
     assert(got == part->len);
-    assert(part >= at_once->many->parts &&
-           part < at_once->many->parts + at_once->count);
+    assert(index < at_once->dict_count + at_once->count);
     (void)got;
+    if (index < at_once->dict_count) {
+        ramet_frame_reader_keep_dict(many->reader, at_once->dicts[index],
+                                     part->buf);
+        at_once->has_come[index] = true;
+        return take_waiting(at_once, false, err);
+    }
+    range = index - at_once->dict_count;
+    many->waits[range] = waits_for_dict(at_once, &at_once->ranges[range]);
+    return many->waits[range] ? RAMET_OK
+                              : take_range(many, &at_once->ranges[range],
+                                           part->buf, part->key, err);
+}
 
-    return take_range(at_once->many,
-                      &at_once->ranges[part - at_once->many->parts], part->buf,
-                      part->key, err);
+static bool
+is_noted(const struct at_once *at_once, const struct ramet_extent *dict)
+{
+    for (size_t d = 0; d < at_once->dict_count; d++)
+        if (ramet_extent_equal(at_once->dicts[d], dict))
+            return true;
+    return false;
+}
+
+/* Invariant (5); what there is more of, or of an impossible size, is read when it is
+ * needed. Their bytes. */
+static size_t
+find_dicts(struct at_once *at_once)
+{
+    struct ramet_frame_reader *const reader = at_once->many->reader;
+    const struct ramet_extent *last = NULL; /* that was looked at */
+    size_t bytes = 0;
+
+    if ((reader->store->traits & RAMET_STORE_READS_PARTS) == 0)
+        return 0;
+    for (size_t i = 0; i < at_once->count; i++) {
+        for (size_t j = 0; j < at_once->ranges[i].count; j++) {
+            const struct ramet_frame *const frame =
+                at_once->ranges[i].frames[j];
+            const struct ramet_extent *const dict = &frame->base;
+
+            if (frame->kind != RAMET_FRAME_DICT ||
+                (last != NULL && ramet_extent_equal(last, dict)))
+                continue;
+            last = dict;
+            if (at_once->dict_count == DICTS_AT_ONCE ||
+                dict->length_bytes == 0 ||
+                dict->length_bytes > RAMET_DICT_STORED_MAX ||
+                is_noted(at_once, dict) ||
+                ramet_frame_reader_has_dict(reader, dict))
+                continue;
+            at_once->dicts[at_once->dict_count++] = dict;
+            bytes += dict->length_bytes;
+        }
+    }
+    return bytes;
 }
 
 /* How many of the ranges, and bytes of them, are read at once. */
@@ -262,36 +360,97 @@ read_at_once(struct many *many, const struct range *ranges, size_t count,
              size_t bytes, struct ramet_err *err)
 {
     struct ramet_scratch *const scratch = many->scratch;
-    struct at_once at_once = {many, ranges, count};
+    struct at_once at_once = {.many = many, .ranges = ranges, .count = count};
+    const size_t all = bytes + find_dicts(&at_once);
+    const size_t dicts = at_once.dict_count;
     size_t used = 0;
+    enum ramet_rc rc;
 
     assert(count >= 1 && count <= many->range_count);
-    if (!ramet_scratch_reserve(&scratch->body, &scratch->body_capacity, bytes))
-        return RAMET_FAIL(err, RAMET_ENOMEM, "ranges of %zu bytes", bytes);
-    for (size_t i = 0; i < count; i++) {
-        const size_t len = (size_t)(ranges[i].end - ranges[i].offset);
+    if (!ramet_scratch_reserve(&scratch->body, &scratch->body_capacity, all))
+        return RAMET_FAIL(err, RAMET_ENOMEM, "ranges of %zu bytes", all);
+    for (size_t i = 0; i < dicts + count; i++) {
+        const struct ramet_extent *const in =
+            i < dicts ? at_once.dicts[i] : &ranges[i - dicts].frames[0]->extent;
+        const uint64_t offset =
+            i < dicts ? in->offset_bytes : ranges[i - dicts].offset;
+        const size_t len = i < dicts ? in->length_bytes
+                                     : (size_t)(ranges[i - dicts].end - offset);
 
-        ramet_extent_key(&ranges[i].frames[0]->extent, many->keys[i]);
+        ramet_extent_key(in, many->keys[i]);
         many->parts[i] = (struct ramet_part){.key = many->keys[i],
-                                             .offset = ranges[i].offset,
+                                             .offset = offset,
                                              .len = len,
                                              .buf = scratch->body + used};
         used += len;
     }
-    assert(used == bytes);
-    return ramet_objstore_read_parts(many->reader->store, many->parts, count,
-                                     take_part, &at_once, err);
+    assert(used == all);
+    memset(many->waits, 0, count * sizeof(*many->waits));
+    rc = ramet_objstore_read_parts(many->reader->store, many->parts,
+                                   dicts + count, take_part, &at_once, err);
+    return rc == RAMET_OK ? take_waiting(&at_once, true, err) : rc;
+}
+
+/* True: all of the range's bytes were here, and it was taken. What was kept and is
+ * wrong is read. */
+static bool
+take_kept(struct many *many, const struct range *range, enum ramet_rc *rc,
+          struct ramet_err *err)
+{
+    struct ramet_scratch *const scratch = many->scratch;
+    const struct ramet_extent *const in = &range->frames[0]->extent;
+    const size_t len = (size_t)(range->end - range->offset);
+    char key[RAMET_KEY_MAX];
+
+    if (len > RAMET_KEPT_BYTES ||
+        !ramet_scratch_reserve(&scratch->body, &scratch->body_capacity, len) ||
+        !ramet_kept_find(&many->reader->kept, in, range->offset, len,
+                         scratch->body))
+        return false;
+    for (size_t i = 0; i < range->count; i++) {
+        const struct ramet_extent *const extent = &range->frames[i]->extent;
+
+        if (!ramet_extent_matches(extent,
+                                  scratch->body +
+                                      (extent->offset_bytes - range->offset))) {
+            ramet_kept_drop(&many->reader->kept, in);
+            return false;
+        }
+    }
+    ramet_extent_key(in, key);
+    *rc = take_range(many, range, scratch->body, key, err);
+    return true;
+}
+
+/* Ranges that are here need no read; the others move up. */
+static enum ramet_rc
+take_all_kept(struct many *many, struct ramet_err *err)
+{
+    size_t left = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if ((many->reader->store->traits & RAMET_STORE_READS_PARTS) == 0)
+        return RAMET_OK; /* nothing is kept of such a one */
+    for (size_t i = 0; i < many->range_count && rc == RAMET_OK; i++)
+        if (!take_kept(many, &many->ranges[i], &rc, err))
+            many->ranges[left++] = many->ranges[i];
+    assert(left <= many->range_count);
+    many->range_count = left;
+    return rc;
 }
 
 static enum ramet_rc
 read_ranges(struct many *many, struct ramet_err *err)
 {
-    enum ramet_rc rc = RAMET_OK;
+    const size_t most = many->range_count + DICTS_AT_ONCE;
+    enum ramet_rc rc = take_all_kept(many, err);
 
-    assert(many->range_count > 0);
-    many->parts = ramet_alloc(many->range_count * sizeof(*many->parts));
-    many->keys = ramet_alloc(many->range_count * sizeof(*many->keys));
-    if (many->parts == NULL || many->keys == NULL)
+    if (rc != RAMET_OK || many->range_count == 0)
+        return rc;
+    many->parts = ramet_alloc(most * sizeof(*many->parts));
+    many->keys = ramet_alloc(most * sizeof(*many->keys));
+    many->waits = ramet_alloc(most * sizeof(*many->waits));
+    if (many->parts == NULL || many->keys == NULL || many->waits == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%zu ranges: no memory",
                         many->range_count);
     for (size_t i = 0; rc == RAMET_OK && i < many->range_count;) {
@@ -302,6 +461,7 @@ read_ranges(struct many *many, struct ramet_err *err)
         rc = read_at_once(many, many->ranges + i, n, bytes, err);
         i += n;
     }
+    ramet_free(many->waits);
     ramet_free(many->keys);
     ramet_free(many->parts);
     return rc;

@@ -109,6 +109,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_remote_client_newest(struct ramet_remote_client *client,
                            const struct ramet_vid *volume,
                            struct ramet_head *out_head, struct ramet_err *err);
+/* The same, of who is going to read there (ramet_history_expect_reads()). */
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_client_newest_to_read(struct ramet_remote_client *client,
+                                   const struct ramet_vid *volume,
+                                   struct ramet_head *out_head,
+                                   struct ramet_err *err);
 /* The same without asking, where the remote tells of commits by itself, and all
  * that it told of was taken. False: it has to be asked. */
 bool ramet_remote_client_told(struct ramet_remote_client *client,

@@ -116,6 +116,23 @@ ramet_remote_client_resolve(struct ramet_remote_client *client,
 }
 
 enum ramet_rc
+ramet_remote_client_newest_to_read(struct ramet_remote_client *client,
+                                   const struct ramet_vid *volume,
+                                   struct ramet_head *out_head,
+                                   struct ramet_err *err)
+{
+    struct ramet_history *history = NULL;
+    const enum ramet_rc rc =
+        ramet_remote_client_history(client, volume, &history, err);
+
+    assert(out_head != NULL);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_expect_reads(history);
+    return ramet_remote_client_newest(client, volume, out_head, err);
+}
+
+enum ramet_rc
 ramet_remote_client_claim(struct ramet_remote_client *client,
                           const struct ramet_vid *fresh,
                           struct ramet_vid *out_volume, struct ramet_err *err)

@@ -102,7 +102,8 @@ ramet_file_find_newest(struct ramet_remote_client *client,
     ramet_remote_client_begin(client);
     rc = ramet_remote_client_resolve(client, out_volume, err);
     if (rc == RAMET_OK)
-        rc = ramet_remote_client_newest(client, out_volume, out_head, err);
+        rc = ramet_remote_client_newest_to_read(client, out_volume, out_head,
+                                                err);
     if (rc == RAMET_OK && out_head->lsn == 0)
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
                         ramet_remote_client_text(client));

@@ -212,8 +212,8 @@ look(struct ramet_stateless_reader *reader, struct ramet_err *err)
     const uint64_t boot_ms = reader->os->boot_ns(reader->os->ctx) / 1000000u;
 
     reader->looked_ns = reader->os->mono_ns(reader->os->ctx);
-    rc =
-        ramet_remote_client_newest(reader->client, &reader->volume, &head, err);
+    rc = ramet_remote_client_newest_to_read(reader->client, &reader->volume,
+                                            &head, err);
     if (rc == RAMET_OK)
         rc = check_line(reader, &head, err);
     if (rc != RAMET_OK)

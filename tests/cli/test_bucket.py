@@ -167,10 +167,10 @@ class Counts(BucketTest):
 
     def test_clone__resolves_a_name_once(self):
         """What the name says and whether it was given again, the newest commit,
-        its head; and page 1."""
+        its head; and with that page 1, for the commit is small."""
         self.bound()
         self.assertEqual(self.counted("clone", self.url(), self.path("b.db")),
-                         {"get": 3, "list": 2})
+                         {"get": 2, "list": 2})
 
     def test_opening__is_four_requests_at_any_size_and_age(self):
         """What the name says and whether it was given again, which is asked at
@@ -191,6 +191,44 @@ class Counts(BucketTest):
                  keys=True, remote=self.url("big"))
         self.assertEqual(self.fake.kinds(), {"get": 2 + 3, "list": 2})
         self.assertEqual(self.asked_twice(), [])
+
+    def test_opening__waits_four_times_with_page_1(self):
+        """For the name; for the newest commit; for the heads, all at once; for the
+        part of the table, the dictionary, and where page 1 must lie, all at once: none
+        of either is answered before the others came. Of page 1 the newest commit has
+        a delta, which came with its head."""
+        big = self.make_database(self.path("big.db"), 30000)
+        self.ramet("init", big, "--remote", self.url("big"))
+        for commits in (0, 3):
+            self.sql(big, "for _ in range(%d):\n    %s\n    "
+                     "db.execute('SELECT ramet_push()').fetchone()" %
+                     (commits, COMMIT), keys=True)
+            heads = self.fake.gate("/commits/", 1 + commits)
+            rest = self.fake.gate("/segments/", 3)
+            self.fake.forget()
+            self.sql(self.path("c%d.db" % commits),
+                     "db.execute('PRAGMA schema_version')", keys=True,
+                     remote=self.url("big"))
+            self.fake.hooks.clear()
+            self.assertTrue(heads.opened and rest.opened)
+            self.assertEqual(self.fake.kinds(),
+                             {"get": 1 + 1 + commits + 3, "list": 2})
+
+    def test_opening_that_has_a_map__reads_its_root_with_the_heads(self):
+        big = self.make_database(self.path("big.db"), 30000)
+        self.ramet("init", big, "--remote", self.url("big"))
+        self.a = big
+        self.commit(30)
+        gate = self.fake.gate("/maps/", 1)
+        self.fake.forget()
+        self.sql(self.path("c.db"), "db.execute('PRAGMA schema_version')",
+                 keys=True, remote=self.url("big"))
+        asked = [("heads" if "/commits/" in request.key else "map")
+                 for request in self.fake.log
+                 if "/commits/" in request.key or "/maps/" in request.key]
+        self.assertTrue(gate.opened)
+        # The first eight, then the others and the root.
+        self.assertIn("map", asked[8:asked.count("heads") + 1])
 
     def test_opening__where_no_volume_is_asks_what_it_is_then(self):
         self.bound()

@@ -140,6 +140,20 @@ read_page(struct fixture *f, uint32_t pgno)
     return read_pages(f, &pgno, 1);
 }
 
+/* Page 1 is where the frames of its segment begin: that part of the segment comes with
+ * the part of the table that says so. */
+static void
+page_1__waits_once_behind_the_head(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, 12000, false);
+    assert_int_equal(read_page(&f, 1), 1);
+    assert_int_equal(f.far.reads, 2);
+    fixture_close(&f);
+}
+
 /* A volume of a map of three levels, which one of up to 16 GiB has. */
 static void
 level__waits_thrice_cold_and_twice_with_the_inner_node_here(void **state)
@@ -289,6 +303,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(page_1__waits_once_behind_the_head),
         cmocka_unit_test(
             level__waits_thrice_cold_and_twice_with_the_inner_node_here),
         cmocka_unit_test(scattered_pages__wait_as_often_as_one),

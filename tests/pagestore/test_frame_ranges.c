@@ -293,6 +293,124 @@ read_many__with_a_dictionary__survives_failure_of_each_allocation(void **state)
     }
     assert_int_equal(rc, RAMET_OK);
     assert_true(nth > 15);
+
+/* Bytes of an object that came with something else: from where it begins to after the
+ * first `count` of its frames, one of them `wrong`. */
+static void
+keep_start(struct frame_fixture *f, const struct ramet_frame *frames,
+           size_t count, bool wrong)
+{
+    const struct ramet_extent *const last = &frames[count - 1].extent;
+    struct ramet_extent place = frames[0].extent;
+    uint8_t bytes[10 * 2 * PAGE];
+    char key[RAMET_KEY_MAX];
+
+    place.length_bytes =
+        (uint32_t)(last->offset_bytes + last->length_bytes) - 32;
+    ramet_extent_key(&place, key);
+    assert_true(place.length_bytes <= sizeof(bytes));
+    assert_int_equal(ramet_objstore_read_full(f->store, key, 32, bytes,
+                                              place.length_bytes, NULL),
+                     RAMET_OK);
+    bytes[place.length_bytes - 1] ^= wrong;
+    ramet_frame_reader_keep(f->reader, &place, bytes);
+    ramet_faultstore_reset_counts(f->store);
+}
+
+static void
+read_many__of_what_came_along_reads_nothing(void **state)
+{
+    struct frame_fixture *f = *state;
+    struct ramet_frame frames[10];
+    struct visited visited = {0};
+
+    f->store->traits |= RAMET_STORE_READS_PARTS;
+    put_many(f, 1, frames, 10, 5000, 100);
+    keep_start(f, frames, 3, false);
+    assert_int_equal(read_many(f, frames, 3, &visited), RAMET_OK);
+    assert_int_equal(visited.count, 3);
+    assert_int_equal(ramet_faultstore_counts(f->store).reads, 0);
+    assert_int_equal(read_many(f, frames + 1, 5, &visited), RAMET_OK);
+    assert_int_equal(visited.count, 3 + 5);
+    assert_int_equal(ramet_faultstore_counts(f->store).reads, 3);
+}
+
+static void
+read_many__of_what_came_along_and_is_wrong_reads_it(void **state)
+{
+    struct frame_fixture *f = *state;
+    struct ramet_frame frames[10];
+    struct visited visited = {0};
+
+    f->store->traits |= RAMET_STORE_READS_PARTS;
+    put_many(f, 1, frames, 10, 5000, 100);
+    keep_start(f, frames, 3, true);
+    assert_int_equal(read_many(f, frames + 2, 1, &visited), RAMET_OK);
+    assert_int_equal(visited.count, 1);
+    assert_int_equal(ramet_faultstore_counts(f->store).reads, 1);
+    assert_int_equal(read_many(f, frames, 1, &visited), RAMET_OK);
+    assert_int_equal(ramet_faultstore_counts(f->store).reads, 2);
+}
+
+/* A store whose answers come last first. */
+struct backwards {
+    struct ramet_objstore base;
+    struct ramet_objstore *inner;
+    unsigned waits; /* calls */
+};
+
+static enum ramet_rc
+backwards_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+               void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct backwards *const b = (struct backwards *)store;
+
+    b->waits++;
+    return ramet_objstore_read(b->inner, key, offset, buf, len, out_got, err);
+}
+
+static enum ramet_rc
+backwards_read_parts(struct ramet_objstore *store,
+                     const struct ramet_part *parts, size_t count,
+                     ramet_part_visit *visit, void *ctx, struct ramet_err *err)
+{
+    struct backwards *const b = (struct backwards *)store;
+    enum ramet_rc rc = RAMET_OK;
+
+    b->waits++;
+    for (size_t i = count; rc == RAMET_OK && i > 0; i--) {
+        size_t got;
+
+        rc = ramet_objstore_read_part(b->inner, &parts[i - 1], &got, err);
+        if (rc == RAMET_OK)
+            rc = visit(ctx, &parts[i - 1], got, err);
+    }
+    return rc;
+}
+
+/* Dictionaries come with the frames, which wait for them where they are here first. */
+static void
+read_many__in_parts__waits_once_for_frames_and_dictionaries(void **state)
+{
+    static const struct ramet_objstore_ops ops = {
+        .read = backwards_read, .read_parts = backwards_read_parts};
+    struct frame_fixture *f = *state;
+    struct backwards b = {.base = {.ops = &ops,
+                                   .traits = RAMET_STORE_READS_PARTS,
+                                   .name = "backwards"},
+                          .inner = f->store};
+    struct ramet_frame frames[OF_DICTS];
+    struct ramet_frame_reader *reader = NULL;
+    struct visited visited = {0};
+
+    put_all_kinds(f, frames);
+    assert_int_equal(ramet_frame_reader_new(&b.base, &reader, NULL), RAMET_OK);
+    assert_int_equal(ramet_frame_read_many(reader, frames, OF_DICTS, PAGE,
+                                           visit, &visited, NULL),
+                     RAMET_OK);
+    assert_int_equal(visited.count, OF_DICTS);
+    assert_int_equal(b.waits, 1);
+    ramet_frame_reader_free(reader);
 }
 
 #define TEST(test)                                                             \
@@ -312,6 +430,9 @@ main(void)
         TEST(read_many__with_dictionaries__gives_each_frame_its_own),
         TEST(read_many__with_a_dictionary__refuses_a_bad_body),
         TEST(read_many__with_a_dictionary__survives_failure_of_each_allocation),
+        TEST(read_many__in_parts__waits_once_for_frames_and_dictionaries),
+        TEST(read_many__of_what_came_along_reads_nothing),
+        TEST(read_many__of_what_came_along_and_is_wrong_reads_it),
     };
     return cmocka_run_group_tests_name("frame_ranges", tests, NULL, NULL);
 }

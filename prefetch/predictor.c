@@ -8,7 +8,7 @@
 #include <assert.h>
 
 #define SCAN_WINDOW_MIN 6u
-#define SCAN_LONG_FROM 64u /* pages */
+#define SCAN_LONG_FROM 32u /* pages */
 #define RANGE_LONG_FROM 128u
 #define RANGE_LONGER_FROM 256u
 #define SCAN_BUDGETS 4u
@@ -62,8 +62,9 @@ ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
 }
 
 /* What was read tells how much there is to come. Who began at an end of the tree is
- * likely to read all of it: as much again, and twice that once it is long. A range
- * may end anywhere: two fifths until it is long, and then as much again at first. */
+ * likely to read all of it: as much again, and three times that once several windows
+ * were read. A range may end anywhere: two fifths until it is long, then as much again at
+ * first, and twice that. */
 static uint64_t
 scan_window(uint32_t length, bool is_range)
 {
@@ -71,7 +72,7 @@ scan_window(uint32_t length, bool is_range)
         return (uint64_t)length * 2 / 5 + SCAN_WINDOW_MIN;
     if (length < (is_range ? RANGE_LONGER_FROM : SCAN_LONG_FROM))
         return length;
-    return 2 * (uint64_t)length;
+    return (is_range ? 2 : 3) * (uint64_t)length;
 }
 
 /* Several answers come side by side, and what came in one is not read before what

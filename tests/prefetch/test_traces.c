@@ -145,7 +145,7 @@ static void
 trace__of_a_dashboard_keeps_to_its_bounds(void **state)
 {
     static const struct bound bounds[] = {
-        {2124, 57, 2}, {676, 27, 2}, {676, 27, 2}, {3, 5, 2},
+        {2124, 50, 2}, {676, 23, 2}, {676, 23, 2}, {3, 5, 2},
         {506, 14, 16}, {2, 4, 2},    {81, 87, 33},
     };
 

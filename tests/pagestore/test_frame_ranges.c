@@ -293,6 +293,7 @@ read_many__with_a_dictionary__survives_failure_of_each_allocation(void **state)
     }
     assert_int_equal(rc, RAMET_OK);
     assert_true(nth > 15);
+}
 
 /* Bytes of an object that came with something else: from where it begins to after the
  * first `count` of its frames, one of them `wrong`. */
@@ -372,7 +373,7 @@ backwards_read(struct ramet_objstore *store, const char *key, uint64_t offset,
 static enum ramet_rc
 backwards_read_parts(struct ramet_objstore *store,
                      const struct ramet_part *parts, size_t count,
-                     ramet_part_visit *visit, void *ctx, struct ramet_err *err)
+                     ramet_part_visit *take, void *ctx, struct ramet_err *err)
 {
     struct backwards *const b = (struct backwards *)store;
     enum ramet_rc rc = RAMET_OK;
@@ -383,7 +384,7 @@ backwards_read_parts(struct ramet_objstore *store,
 
         rc = ramet_objstore_read_part(b->inner, &parts[i - 1], &got, err);
         if (rc == RAMET_OK)
-            rc = visit(ctx, &parts[i - 1], got, err);
+            rc = take(ctx, &parts[i - 1], got, err);
     }
     return rc;
 }

@@ -206,7 +206,7 @@ watch_clock(struct crew *crew)
 
     crew->is_watched = true;
     if (until > now)
-        (void)ramet_cond_wait_ms(&crew->clock, &mutex, until - now);
+        (void)ramet_cond_wait_until_ms(&crew->clock, &mutex, until);
     crew->is_watched = false;
 }
 

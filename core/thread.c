@@ -122,16 +122,34 @@ deadline_after(uint64_t ms)
     return at;
 }
 
+static bool
+wait_until(struct ramet_cond *cond, struct ramet_mutex *mutex,
+           const struct timespec *at)
+{
+    const int result =
+        pthread_cond_timedwait(&cond->native, &mutex->native, at);
+
+    assert(result == 0 || result == ETIMEDOUT);
+    return result == 0;
+}
+
 bool
 ramet_cond_wait_ms(struct ramet_cond *cond, struct ramet_mutex *mutex,
                    uint64_t timeout_ms)
 {
     const struct timespec at = deadline_after(timeout_ms);
-    const int result =
-        pthread_cond_timedwait(&cond->native, &mutex->native, &at);
 
-    assert(result == 0 || result == ETIMEDOUT);
-    return result == 0;
+    return wait_until(cond, mutex, &at);
+}
+
+bool
+ramet_cond_wait_until_ms(struct ramet_cond *cond, struct ramet_mutex *mutex,
+                         uint64_t until_ms)
+{
+    const struct timespec at = {.tv_sec = (time_t)(until_ms / 1000),
+                                .tv_nsec = (long)(until_ms % 1000) * 1000000};
+
+    return wait_until(cond, mutex, &at);
 }
 
 void

@@ -45,6 +45,10 @@ void ramet_cond_done(struct ramet_cond *cond);
 /* False when `timeout_ms` passed first. */
 bool ramet_cond_wait_ms(struct ramet_cond *cond, struct ramet_mutex *mutex,
                         uint64_t timeout_ms);
+/* The same until the monotonic clock is at `until_ms`: for who keeps a time in whole
+ * ms, and would wait up to one too long if he waited for the difference. */
+bool ramet_cond_wait_until_ms(struct ramet_cond *cond,
+                              struct ramet_mutex *mutex, uint64_t until_ms);
 void ramet_cond_wait(struct ramet_cond *cond, struct ramet_mutex *mutex);
 void ramet_cond_signal(struct ramet_cond *cond);
 void ramet_cond_broadcast(struct ramet_cond *cond);

@@ -107,6 +107,25 @@ cond__passes_turns(void **state)
 }
 
 static void
+cond_wait_until_ms__is_not_early(void **state)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    struct shared shared;
+    uint64_t until_ms;
+
+    (void)state;
+    shared_init(&shared);
+    ramet_mutex_lock(&shared.mutex);
+    until_ms = os->mono_ns(NULL) / 1000000 + 20;
+    while (ramet_cond_wait_until_ms(&shared.cond, &shared.mutex, until_ms))
+        continue; /* a spurious wakeup is allowed */
+    assert_true(os->mono_ns(NULL) / 1000000 >= until_ms);
+    assert_false(ramet_cond_wait_until_ms(&shared.cond, &shared.mutex, 0));
+    ramet_mutex_unlock(&shared.mutex);
+    shared_done(&shared);
+}
+
+static void
 cond_wait_ms__returns_false_after_its_time(void **state)
 {
     const struct ramet_os *const os = ramet_os_system();
@@ -183,6 +202,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mutex__keeps_threads_apart),
         cmocka_unit_test(cond__passes_turns),
+        cmocka_unit_test(cond_wait_until_ms__is_not_early),
         cmocka_unit_test(cond_wait_ms__returns_false_after_its_time),
         cmocka_unit_test(mutex_trylock__fails_while_held),
         cmocka_unit_test(thread__blocks_signals_and_leaves_ours_alone),

@@ -116,6 +116,16 @@ ramet_cond_wait_ms(struct ramet_cond *cond, struct ramet_mutex *mutex,
                               UINT64_C(1000000));
 }
 
+bool
+ramet_cond_wait_until_ms(struct ramet_cond *cond, struct ramet_mutex *mutex,
+                         uint64_t until_ms)
+{
+    const uint64_t now_ns = sim_now_ns();
+    const uint64_t until_ns = until_ms * UINT64_C(1000000);
+
+    return wait_until(cond, mutex, until_ns > now_ns ? until_ns : now_ns);
+}
+
 void
 ramet_cond_wait(struct ramet_cond *cond, struct ramet_mutex *mutex)
 {

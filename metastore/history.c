@@ -77,6 +77,7 @@ ramet_history_forget(struct ramet_history *history)
     memset(&history->known_map, 0, sizeof(history->known_map));
     ramet_mutex_unlock(&history->mutex);
     ramet_history_forget_overlays(history);
+    ramet_frame_reader_trim(history->frames);
     ramet_lru_clear(&history->lru);
 }
 
@@ -85,6 +86,7 @@ ramet_history_trim(struct ramet_history *history)
 {
     assert(history->store != NULL);
     ramet_history_forget_overlays(history);
+    ramet_frame_reader_trim(history->frames);
     ramet_lru_clear(&history->lru);
 }
 

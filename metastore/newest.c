@@ -237,6 +237,7 @@ static bool
 bring_first(struct ramet_history *history, uint64_t newest)
 {
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = newest};
+    char object[RAMET_KEY_MAX];
     bool expected;
 
     assert(newest >= 1);
@@ -244,9 +245,11 @@ bring_first(struct ramet_history *history, uint64_t newest)
     expected = history->expects_reads && history->newest_lsn == 0;
     history->expects_reads = false;
     ramet_mutex_unlock(&history->mutex);
-    if (!expected)
+    if (!expected || (history->store->traits & RAMET_STORE_READS_PARTS) == 0)
         return false;
-    ramet_lru_drop(&history->lru, &key); /* as ramet_history_load_unseen() */
+    ramet_commit_key(&history->volume, newest, object);
+    ramet_objstore_refresh(history->store, object); /* as load_unseen() does */
+    ramet_lru_drop(&history->lru, &key);
     ramet_history_bring_heads(
         history, newest > FIRST_HEADS ? newest - FIRST_HEADS + 1 : 1, newest,
         NULL);

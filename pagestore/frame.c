@@ -172,6 +172,12 @@ ramet_frame_reader_keep(struct ramet_frame_reader *reader,
     ramet_kept_add(&reader->kept, place, bytes);
 }
 
+void
+ramet_frame_reader_trim(struct ramet_frame_reader *reader)
+{
+    ramet_kept_clear(&reader->kept);
+}
+
 bool
 ramet_frame_reader_has_dict(struct ramet_frame_reader *reader,
                             const struct ramet_extent *dict)

@@ -31,11 +31,19 @@ remove_at(struct ramet_kept *kept, unsigned at)
 }
 
 void
-ramet_kept_done(struct ramet_kept *kept)
+ramet_kept_clear(struct ramet_kept *kept)
 {
+    ramet_mutex_lock(&kept->mutex);
     while (kept->count > 0)
         remove_at(kept, 0);
     assert(kept->bytes == 0);
+    ramet_mutex_unlock(&kept->mutex);
+}
+
+void
+ramet_kept_done(struct ramet_kept *kept)
+{
+    ramet_kept_clear(kept);
     ramet_mutex_done(&kept->mutex);
 }
 

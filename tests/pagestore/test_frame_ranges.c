@@ -334,6 +334,9 @@ read_many__of_what_came_along_reads_nothing(void **state)
     assert_int_equal(read_many(f, frames + 1, 5, &visited), RAMET_OK);
     assert_int_equal(visited.count, 3 + 5);
     assert_int_equal(ramet_faultstore_counts(f->store).reads, 3);
+    ramet_frame_reader_trim(f->reader);
+    assert_int_equal(read_many(f, frames, 3, &visited), RAMET_OK);
+    assert_int_equal(ramet_faultstore_counts(f->store).reads, 3 + 3);
 }
 
 static void

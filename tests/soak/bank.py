@@ -41,7 +41,8 @@ def connect(path, **parameters):
     parameters.setdefault("vfs", "ramet")
     uri = "file:%s?%s" % (urllib.parse.quote(os.path.abspath(path)),
                           urllib.parse.urlencode(parameters))
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=120)
+    return retried(lambda: sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=120))
 
 
 def one(db, sql, *args):

@@ -6,17 +6,14 @@
  * frames, so the first bytes that are no metadata say that a slice can be
  * located.
  */
-#include "client/remote/http_bring.h"
+#include "client/remote/http_made.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/remote/http_pages.h"
 #include "core/alloc.h"
-#include "core/waiting.h"
-#include "metastore/awaited.h"
 
 /* What one request brings at most, in pages' bytes. */
 #define BRING_BYTES (8u << 20)
@@ -33,37 +30,6 @@
 #define TOGETHER_MAX 32u
 #define TOGETHER_FEW 8u
 #define LEAF_PAGES 64u
-/* Ranges of pages with deltas that came, until these are made: so many share the reading
- * of their blocks. */
-#define MADE_AFTER 48u
-#define MADE_PAGES 128u
-/* Who waits for another's block looks so often whether he need not any more. */
-#define BLOCK_WAIT_MS 50u
-
-struct bringing {
-    const struct ramet_http_bring *with;
-    const struct ramet_vid *volume;
-    const struct ramet_point *at;
-    uint32_t *pgnos; /* in the order wanted, those first that are located */
-    size_t count;
-    size_t known;       /* of them located before anything came */
-    bool unknown_first; /* the page wanted most is not among these */
-    bool want_extra;
-    ramet_page_visit *visit;
-    void *ctx;
-    struct ramet_history *history; /* the shadow's */
-    struct ramet_known *held;      /* as well */
-    struct ramet_awaited *awaited; /* NULL: not even the head is known */
-    size_t located;                /* of pgnos: awaited, or given out */
-    uint32_t *asked;               /* what the request asks for, in order */
-    size_t asked_count;
-    unsigned flags;
-    size_t made;  /* of pgnos: before it no page with a delta is to be made */
-    size_t parts; /* of such pages that came since some were made */
-    struct ramet_pages_stream stream;
-    enum ramet_rc visit_rc; /* of the caller's visitor */
-    struct ramet_err *err;
-};
 
 static size_t
 least(size_t a, size_t b)
@@ -71,36 +37,17 @@ least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static enum ramet_rc
-give_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
-{
-    struct bringing *const b = ctx;
-
-    assert(page != NULL);
-    b->visit_rc = b->visit(b->ctx, pgno, page, err);
-    return b->visit_rc;
-}
-
-static int
-compare_pgno(const void *left, const void *right)
-{
-    const uint32_t a = *(const uint32_t *)left;
-    const uint32_t b = *(const uint32_t *)right;
-
-    return a < b ? -1 : a > b;
-}
-
 /* Locate pages that are not yet, `count` of them. */
 static enum ramet_rc
-locate(struct bringing *b, size_t count)
+locate(struct ramet_bringing *b, size_t count)
 {
     uint32_t *sorted;
     enum ramet_rc rc = RAMET_OK;
 
     assert(b->located + count <= b->count);
     if (b->awaited == NULL)
-        rc = ramet_awaited_new(b->history, b->at, b->want_extra, give_page, b,
-                               &b->awaited, b->err);
+        rc = ramet_awaited_new(b->history, b->at, b->want_extra,
+                               ramet_bringing_give, b, &b->awaited, b->err);
     if (rc != RAMET_OK || count == 0)
         return rc;
     assert(b->awaited != NULL);
@@ -108,7 +55,7 @@ locate(struct bringing *b, size_t count)
     if (sorted == NULL)
         return RAMET_ENOMEM;
     memcpy(sorted, b->pgnos + b->located, count * sizeof(*sorted));
-    qsort(sorted, count, sizeof(*sorted), compare_pgno);
+    qsort(sorted, count, sizeof(*sorted), ramet_bringing_compare_pgno);
     rc = ramet_awaited_add(b->awaited, sorted, count, b->err);
     ramet_free(sorted);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
@@ -123,19 +70,9 @@ locate(struct bringing *b, size_t count)
 
 /* ---- what to ask for ------------------------------------------------------------ */
 
-static bool
-holds_place(const struct bringing *b, const struct ramet_extent *extent)
-{
-    char key[RAMET_KEY_MAX];
-
-    ramet_extent_key(extent, key);
-    return ramet_ranges_has(b->with->ranges, key, extent->offset_bytes,
-                            extent->length_bytes, false);
-}
-
 /* A frame that was sent ahead, and nobody has read. */
 static bool
-take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
+take_from_ranges(struct ramet_bringing *b, const struct ramet_frame *frame)
 {
     const struct ramet_extent *const extent = &frame->extent;
     char key[RAMET_KEY_MAX];
@@ -162,17 +99,17 @@ take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
 
 /* Was it sent ahead? One with a delta is made of two ranges by who reads. */
 static bool
-is_here(struct bringing *b, const struct ramet_located *located)
+is_here(struct ramet_bringing *b, const struct ramet_located *located)
 {
     if (!ramet_located_has_delta(located))
         return take_from_ranges(b, &located->image);
-    return holds_place(b, &located->image.extent) &&
-           holds_place(b, &located->block.extent);
+    return ramet_bringing_holds(b, &located->image.extent) &&
+           ramet_bringing_holds(b, &located->block.extent);
 }
 
 /* Of what is located: what is not here? */
 static void
-plan_frames(struct bringing *b)
+plan_frames(struct ramet_bringing *b)
 {
     assert(b->known <= b->located && b->located <= b->count);
     b->asked_count = 0;
@@ -184,7 +121,7 @@ plan_frames(struct bringing *b)
         if (located == NULL)
             continue; /* zeros, or it came with another */
         if (located->image.kind == RAMET_FRAME_DICT &&
-            !holds_place(b, &located->image.base))
+            !ramet_bringing_holds(b, &located->image.base))
             b->flags |= RAMET_PAGES_DICTS;
         else if (is_here(b, located))
             continue;
@@ -197,21 +134,22 @@ plan_frames(struct bringing *b)
  * deltas) the page that was located last? Most frames need no other; what does is left
  * out, and read from the store. */
 static bool
-holds_dict(const struct bringing *b)
+holds_dict(const struct ramet_bringing *b)
 {
     struct ramet_extent dict;
     struct ramet_head head;
 
-    if (ramet_known_dict(b->held, b->at, &dict) && holds_place(b, &dict))
+    if (ramet_known_dict(b->held, b->at, &dict) &&
+        ramet_bringing_holds(b, &dict))
         return true;
     return ramet_history_head_of(b->history, b->at, &head, NULL) == RAMET_OK &&
            ramet_history_dict(b->history, &head, &dict, NULL) == RAMET_OK &&
-           dict.length_bytes > 0 && holds_place(b, &dict);
+           dict.length_bytes > 0 && ramet_bringing_holds(b, &dict);
 }
 
 /* All heads down to the map that they lie over. */
 static bool
-holds_heads(const struct bringing *b)
+holds_heads(const struct ramet_bringing *b)
 {
     return ramet_history_locate(b->history, b->at, NULL, 0, NULL, NULL) ==
            RAMET_OK;
@@ -220,7 +158,7 @@ holds_heads(const struct bringing *b)
 /* The first of those that are not located, and all that leads to them and is not
  * here. */
 static size_t
-limit_in_full(struct bringing *b)
+limit_in_full(struct ramet_bringing *b)
 {
     const size_t most =
         b->awaited == NULL
@@ -234,7 +172,7 @@ limit_in_full(struct bringing *b)
 }
 
 static unsigned
-flags_in_full(const struct bringing *b)
+flags_in_full(const struct ramet_bringing *b)
 {
     unsigned flags = RAMET_PAGES_METADATA;
 
@@ -246,7 +184,7 @@ flags_in_full(const struct bringing *b)
 }
 
 static void
-plan_in_full(struct bringing *b)
+plan_in_full(struct ramet_bringing *b)
 {
     assert(b->located < b->count);
     b->asked_count = limit_in_full(b);
@@ -257,7 +195,7 @@ plan_in_full(struct bringing *b)
 /* Both kinds in one request: those that are located before the others, or behind
  * them where one of these is wanted most. */
 static void
-plan_together(struct bringing *b)
+plan_together(struct ramet_bringing *b)
 {
     const size_t others = limit_in_full(b);
     size_t at = 0;
@@ -278,7 +216,7 @@ plan_together(struct bringing *b)
 /* Some of them can't be located yet: those that can come first, so that what
  * leads to them does not come again. */
 static void
-part(struct bringing *b)
+part(struct ramet_bringing *b)
 {
     const uint32_t first = b->pgnos[0];
     size_t others = 0;
@@ -299,88 +237,8 @@ part(struct bringing *b)
     b->unknown_first = b->located > 0 && b->pgnos[0] != first;
 }
 
-/* ---- pages with deltas ---------------------------------------------------------- */
-
-static enum ramet_rc
-give_made(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
-{
-    struct bringing *const b = ctx;
-
-    ramet_awaited_given(b->awaited, pgno); /* whatever comes of it */
-    return give_page(b, pgno, page, err);
-}
-
-/* Some of those of which both parts are here, so that who waits for them need not wait
- * for the end. False: there were none; or they can't be made, and are left to who
- * reads them from the store. */
-static bool
-make_some(struct bringing *b)
-{
-    uint32_t pgnos[MADE_PAGES];
-    size_t count = 0;
-    bool has_all = true;
-
-    assert(b->made <= b->located);
-    for (size_t i = b->made; i < b->located && count < MADE_PAGES; i++) {
-        const struct ramet_located *const located =
-            ramet_awaited_located(b->awaited, b->pgnos[i]);
-
-        if (located != NULL && ramet_located_has_delta(located)) {
-            if (is_here(b, located))
-                pgnos[count++] = b->pgnos[i];
-            else
-                has_all = false;
-        }
-        if (has_all)
-            b->made = i + 1;
-    }
-    if (count == 0 || b->visit_rc != RAMET_OK)
-        return false;
-    qsort(pgnos, count, sizeof(*pgnos), compare_pgno);
-    return ramet_history_read_pages(b->history, b->at, pgnos, count, false,
-                                    give_made, b, NULL) == RAMET_OK;
-}
-
 static void
-make_pages(struct bringing *b)
-{
-    b->parts = 0;
-    while (make_some(b))
-        continue;
-}
-
-/* Is there a page whose base's frame came, and whose block did not? */
-static bool
-lacks_block(const struct bringing *b)
-{
-    for (size_t i = b->made; i < b->located; i++) {
-        const struct ramet_located *const located =
-            ramet_awaited_located(b->awaited, b->pgnos[i]);
-
-        if (located != NULL && ramet_located_has_delta(located) &&
-            holds_place(b, &located->image.extent) &&
-            !holds_place(b, &located->block.extent))
-            return true;
-    }
-    return false;
-}
-
-/* All that can be made; of blocks that were left out because requests before this one
- * bring them, after these. */
-static void
-make_rest(struct bringing *b, const struct ramet_known_asking *asking)
-{
-    make_pages(b);
-    while (b->visit_rc == RAMET_OK && lacks_block(b) &&
-           !ramet_waiting_is_over() &&
-           ramet_known_wait(b->held, asking, BLOCK_WAIT_MS))
-        make_pages(b);
-}
-
-/* ---- the plan ------------------------------------------------------------------- */
-
-static void
-plan(struct bringing *b)
+plan(struct ramet_bringing *b)
 {
     enum ramet_rc rc = locate(b, 0);
 
@@ -397,7 +255,7 @@ plan(struct bringing *b)
     assert(b->located <= b->count);
     b->known = b->located;
     if (b->known > 0)
-        make_pages(b);
+        ramet_bringing_make(b);
 }
 
 /* ---- what comes ------------------------------------------------------------------ */
@@ -406,7 +264,8 @@ plan(struct bringing *b)
  * not what a page of this one is made of: to find out by trying costs as much as
  * locating a slice. */
 static bool
-may_begin_slice(const struct bringing *b, const char *key, uint64_t offset)
+may_begin_slice(const struct ramet_bringing *b, const char *key,
+                uint64_t offset)
 {
     return b->located < b->count && strstr(key, "/maps/") == NULL &&
            (b->awaited == NULL ||
@@ -419,7 +278,7 @@ static void
 take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
            size_t len, bool ends_object)
 {
-    struct bringing *const b = ctx;
+    struct ramet_bringing *const b = ctx;
     uint32_t pgno = 0;
     bool taken = false;
 
@@ -443,15 +302,14 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
     pgno = ramet_awaited_page_of_block(b->awaited, key, offset);
     if (pgno > 0)
         ramet_known_block_came(b->held, b->at, pgno, key, offset, len);
-    if (ramet_awaited_is_part(b->awaited, key, offset) &&
-        ++b->parts == MADE_AFTER)
-        make_pages(b);
+    if (ramet_awaited_is_part(b->awaited, key, offset))
+        ramet_bringing_note_part(b);
 }
 
 static enum ramet_rc
 take_bytes(void *ctx, const uint8_t *data, size_t len, struct ramet_err *err)
 {
-    struct bringing *const b = ctx;
+    struct ramet_bringing *const b = ctx;
     enum ramet_rc rc;
 
     b->err = err;
@@ -470,7 +328,7 @@ is_refusal(unsigned status)
 /* Did what was asked for come, as far as it goes? Invariant (2); but who is out
  * of reach, or was not waited for, is not asked once more. */
 static bool
-came_in_part(const struct bringing *b, enum ramet_rc rc, size_t taken)
+came_in_part(const struct ramet_bringing *b, enum ramet_rc rc, size_t taken)
 {
     return b->visit_rc == RAMET_OK &&
            (rc == RAMET_ETOOBIG ||
@@ -478,7 +336,7 @@ came_in_part(const struct bringing *b, enum ramet_rc rc, size_t taken)
 }
 
 static enum ramet_rc
-send_request(struct bringing *b, const struct ramet_buf *body,
+send_request(struct ramet_bringing *b, const struct ramet_buf *body,
              const char *query, struct ramet_err *err)
 {
     char id[RAMET_ID_TEXT_SIZE], path[128 + RAMET_KNOWN_QUERY_MAX];
@@ -511,7 +369,7 @@ send_request(struct bringing *b, const struct ramet_buf *body,
 }
 
 static enum ramet_rc
-ask(struct bringing *b, struct ramet_err *err)
+ask(struct ramet_bringing *b, struct ramet_err *err)
 {
     struct ramet_known_asking asking = {
         .at = *b->at, .pgnos = b->asked, .count = b->asked_count};
@@ -529,7 +387,7 @@ ask(struct bringing *b, struct ramet_err *err)
         rc = send_request(b, &body, query, err);
     ramet_known_end(b->held, &asking);
     if (rc == RAMET_OK && b->awaited != NULL)
-        make_rest(b, &asking);
+        ramet_bringing_make_rest(b, &asking);
     ramet_pages_stream_done(&b->stream);
     ramet_buf_done(&body);
     return rc;
@@ -537,7 +395,7 @@ ask(struct bringing *b, struct ramet_err *err)
 
 /* The pages that are located, or (`in_full`) the others. */
 static enum ramet_rc
-ask_for(struct bringing *b, bool in_full, struct ramet_err *err)
+ask_for(struct ramet_bringing *b, bool in_full, struct ramet_err *err)
 {
     assert(b->located <= b->count);
     if (b->visit_rc != RAMET_OK || (in_full && b->located == b->count))
@@ -575,7 +433,7 @@ count_leaves(const uint32_t *pgnos, size_t count)
  * for with the others: where they are few, or no more than the others, that costs
  * less than a round trip. */
 static bool
-is_for_one_request(const struct bringing *b)
+is_for_one_request(const struct ramet_bringing *b)
 {
     const size_t others = b->count - b->located;
     const size_t leaves = count_leaves(b->pgnos, b->located);
@@ -587,7 +445,7 @@ is_for_one_request(const struct bringing *b)
 }
 
 static enum ramet_rc
-ask_for_all(struct bringing *b, struct ramet_err *err)
+ask_for_all(struct ramet_bringing *b, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
@@ -609,15 +467,15 @@ ramet_http_bring(const struct ramet_http_bring *with,
     struct ramet_shadow *const shadow =
         ramet_shadow_take(with->shadows, volume);
     struct ramet_err own = {.code = RAMET_OK};
-    struct bringing b = {.with = with,
-                         .volume = volume,
-                         .at = at,
-                         .count = least(count, BRING_PAGES_MAX),
-                         .want_extra = want_extra,
-                         .visit = visit,
-                         .ctx = ctx,
-                         .visit_rc = RAMET_OK,
-                         .err = &own};
+    struct ramet_bringing b = {.with = with,
+                               .volume = volume,
+                               .at = at,
+                               .count = least(count, BRING_PAGES_MAX),
+                               .want_extra = want_extra,
+                               .visit = visit,
+                               .ctx = ctx,
+                               .visit_rc = RAMET_OK,
+                               .err = &own};
     enum ramet_rc rc = RAMET_OK;
 
     if (count == 0 || at->lsn == 0 || shadow == NULL)

@@ -32,7 +32,10 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/shared/super.h"
+#include "core/alloc.h"
 #include "core/bytes.h"
+
+#define LOOK_SIZE (64u << 10)
 
 /* ---- the log ------------------------------------------------------------- */
 
@@ -65,9 +68,59 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
                           : rc;
 }
 
+/* Does a frame stand past `pos`, in the next `len` bytes of that file? If it can't
+ * be told, yes. */
+static bool
+has_frames(struct ramet_replica *replica, struct ramet_pos pos, uint64_t len)
+{
+    struct ramet_frame_file *file;
+    uint8_t *buf;
+    size_t got = LOOK_SIZE;
+    bool found;
+
+    assert(ramet_is_alone(replica));
+    if (ramet_frame_file_get(replica, RAMET_FRAMES_LOG, ramet_pos_file(pos),
+                             &file, NULL) != RAMET_OK)
+        return false;
+    buf = ramet_alloc(LOOK_SIZE);
+    found = buf == NULL;
+    for (uint64_t at = 0; !found && at < len && got == LOOK_SIZE; at += got) {
+        struct ramet_logframe frame;
+
+        if (ramet_os_read_some(replica->os, file->fd, buf, LOOK_SIZE,
+                               ramet_pos_offset(pos) + at, &got, "log",
+                               NULL) != RAMET_OK)
+            found = true;
+        for (size_t i = 0; !found && i + RAMET_LOGFRAME_HEADER_SIZE <= got;
+             i += RAMET_POS_UNIT)
+            found = ramet_logframe_decode(buf + i, ramet_pos_add(pos, at + i),
+                                          &frame);
+    }
+    ramet_free(buf);
+    return found;
+}
+
+/* The dead don't tell what they wrote: record.c, invariant (6). `end`: of a record
+ * that does not count yet. Past others all begins a file of its own; so this is for
+ * one that has none. */
+static void
+note_used(struct ramet_replica *replica, struct ramet_pos end, bool was_clean)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
+
+    if (!ramet_pos_is_none(end))
+        ramet_pos_raise(&header->log.used, end);
+    else if (ramet_pos_offset(pos) == RAMET_FRAME_FILE_HEADER_SIZE &&
+             has_frames(replica, pos, was_clean ? LOOK_SIZE : UINT64_MAX))
+        ramet_pos_raise(&header->log.used,
+                        ramet_pos_add(pos, RAMET_LOGFRAME_HEADER_SIZE));
+}
+
 /* From where the state ends into the index. */
 static enum ramet_rc
-recover_log(struct ramet_session *session, struct ramet_err *err)
+recover_log(struct ramet_session *session, bool was_clean,
+            struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
@@ -92,6 +145,8 @@ recover_log(struct ramet_session *session, struct ramet_err *err)
             !ramet_pos_is_none(end) ? end
                                     : ramet_pos_load(&header->log.write_pos),
             err);
+    if (rc == RAMET_OK)
+        note_used(replica, end, was_clean);
     atomic_store(&header->all.was_written, 0);
     ramet_scan_done(&scan);
     return rc;
@@ -271,7 +326,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     files = list_files(replica);
     if (rc == RAMET_OK && files.has_log &&
         (files.has_later || !ramet_frame_file_is_kept(replica)))
-        rc = recover_log(session, err);
+        rc = recover_log(session, state->is_clean && !marked, err);
     if (rc == RAMET_OK)
         leave_log_file(replica, state);
     if (rc == RAMET_OK && !ramet_log_is_empty(replica)) /* invariant (3) */

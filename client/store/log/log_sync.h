@@ -13,8 +13,8 @@
 RAMET_NODISCARD enum ramet_rc
 ramet_log_sync_before(struct ramet_session *session, uint64_t number,
                       struct ramet_pos tail, struct ramet_err *err);
-/* The record from `start` to `tail` is void, and its place used again: what
- * stands there then is not on disk yet. Needs the write lock. */
+/* The record from `start` to `tail` is void: what follows the one before it is not
+ * on disk yet. Needs the write lock. */
 void ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
                       struct ramet_pos tail);
 /* Sync one log file, whatever is said of it to be on disk. */

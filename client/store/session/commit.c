@@ -59,6 +59,13 @@ after_transaction(struct ramet_session *session)
     memset(&session->doubt, 0, sizeof(session->doubt));
 }
 
+/* Frames that can't be taken out of the record any more. */
+static bool
+has_spilled(const struct ramet_session *session)
+{
+    return session->spilled_count != 0 || session->buf_fixed != 0;
+}
+
 /* What was spilled takes no room any more: the disk may be full. */
 static void
 cut_spilled(struct ramet_session *session)
@@ -68,12 +75,11 @@ cut_spilled(struct ramet_session *session)
 
     assert(session->is_reserved);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
-    if (!session->has_record || session->spilled_count == 0 ||
+    if (!session->has_record || !has_spilled(session) ||
         ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
                              ramet_pos_file(session->rec_start), &file,
                              NULL) != RAMET_OK)
         return;
-    /* If it stays it is overwritten by the next record. */
     if (replica->os->truncate(replica->os->ctx, file->fd,
                               ramet_pos_offset(session->rec_start)) == 0)
         session->extended_to = RAMET_NO_POS;
@@ -151,7 +157,7 @@ is_page_equal(struct ramet_session *session, const uint8_t *header,
     assert(pgno >= 1);
     *out_equal = false;
     /* With frames spilled, an older one of this page could come to count. */
-    if (pgno > session->least_page_count || session->spilled_count != 0 ||
+    if (pgno > session->least_page_count || has_spilled(session) ||
         session->page_size != s->page_size)
         return RAMET_OK;
     rc = ramet_read_version(session, s->tail, s->page_size, pgno, scratch,
@@ -198,12 +204,12 @@ drop_equal_pages(struct ramet_session *session, struct ramet_err *err)
 {
     uint8_t *const scratch = ramet_session_scratch(session, err);
     size_t size;
-    size_t to = 0;
+    size_t to = session->buf_fixed;
 
     assert(session->has_writes && session->must_compare);
     if (scratch == NULL)
         return RAMET_ENOMEM;
-    for (size_t from = 0; from < session->buf_len; from += size) {
+    for (size_t from = to; from < session->buf_len; from += size) {
         const uint8_t *const header = session->buf + from;
         const uint32_t kind = ramet_get_le32(header + 12);
         bool drop = kind == RAMET_LOGFRAME_DEAD;
@@ -241,7 +247,7 @@ add_zero_frames(struct ramet_session *session, uint32_t page_count,
 {
     struct ramet_replica *const replica = session->replica;
     uint64_t high = atomic_load(&replica->head->header.log.high_water);
-    const bool spilled = session->spilled_count != 0;
+    const bool spilled = has_spilled(session);
 
     assert(session->has_record);
     assert(session->is_reserved && session->has_writes);

@@ -9,8 +9,13 @@
  *   (3) no entry of the index names a frame before its trailer is in the log
  *   (4) none begins while one that was taken back may yet be found: void.c
  *   (5) a record that was prepared is void, on disk, before another is written
- *       over it or in its place: what a failed sync, or a power cut, leaves of
- *       the two is then none, and not the first one, which nobody names
+ *       in its place: what a failed sync, or a power cut, leaves of the two is
+ *       then none, and not the first one, which nobody names
+ *   (6) where a frame was written no other is ever written: after a sync that
+ *       failed the system may let go of what it did not write, and read what was
+ *       there before. So there is the frame that the index names, or none. What
+ *       was prepared, or could not be written, stays as it is in the record that
+ *       goes on; after one that was taken back the next begins a log file
  */
 #include "client/store/session/record.h"
 
@@ -43,6 +48,7 @@ ramet_record_reset(struct ramet_session *session)
     ramet_writeset_clear(&session->writes, session->replica->os);
     session->has_record = false;
     session->buf_len = 0;
+    session->buf_fixed = 0;
     session->spilled_count = 0;
     session->spilled_sum = 0;
     if (session->buf_capacity > RAMET_BUFFER_KEEP) {
@@ -114,7 +120,8 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     if (rc != RAMET_OK)
         return rc;
     pos = before = ramet_pos_load(&header->log.write_pos);
-    if (ramet_pos_offset(pos) >= RAMET_LOG_FILE_SIZE)
+    if (ramet_pos_offset(pos) >= RAMET_LOG_FILE_SIZE ||
+        ramet_pos_before(pos, ramet_pos_load(&header->log.used))) /* (6) */
         pos = ramet_pos_first(ramet_pos_file(pos) + 1);
     for (;;) {
         rc = enter_file(session, pos, page_size, &file, err);
@@ -132,6 +139,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     session->rec_start = pos;
     session->buf_pos = pos;
     session->buf_len = 0;
+    session->buf_fixed = 0;
     session->spilled_count = 0;
     session->spilled_sum = 0;
     session->has_record = true;
@@ -207,9 +215,8 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
     return RAMET_OK;
 }
 
-/* Invariant (5). Frames of it that were spilled stay: the next one has them, too. */
-static enum ramet_rc
-void_superseded(struct ramet_session *session, struct ramet_err *err)
+enum ramet_rc
+ramet_record_go_on(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_prepared *const prepared = &session->prepared;
     enum ramet_rc rc;
@@ -217,39 +224,66 @@ void_superseded(struct ramet_session *session, struct ramet_err *err)
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (!prepared->is_set || prepared->is_void)
         return RAMET_OK;
-    rc = ramet_void_record(session->replica, &prepared->span, err);
+    rc = ramet_void_record(session->replica, &prepared->span,
+                           err); /* invariant (5) */
     prepared->is_void = rc == RAMET_OK;
-    return rc;
+    if (rc != RAMET_OK)
+        return rc;
+    /* Invariant (6): as if they had been spilled; what comes is written over the
+     * trailer. */
+    session->spilled_count = prepared->trailer.frame_count;
+    session->spilled_sum = prepared->trailer.frames_sum;
+    session->buf_pos = prepared->trailer.pos;
+    session->buf_len = 0;
+    session->buf_fixed = 0;
+    return RAMET_OK;
+}
+
+/* Invariant (6), before it is done: whoever dies in it leaves that as well. */
+static void
+note_use(struct ramet_session *session)
+{
+    if (session->buf_len != 0)
+        ramet_pos_raise(&session->replica->head->header.log.used,
+                        ramet_pos_add(session->buf_pos, session->buf_len));
 }
 
 static enum ramet_rc
 spill(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_frame_file *file;
-    enum ramet_rc rc = void_superseded(session, err);
+    uint64_t count = session->spilled_count;
+    uint64_t sum = session->spilled_sum;
+    enum ramet_rc rc =
+        ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
+                             ramet_pos_file(session->buf_pos), &file, err);
 
     assert(session->buf_len <= RAMET_BUFFER_MAX);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    assert(!session->prepared.is_set || session->prepared.is_void);
     if (rc == RAMET_OK)
-        rc = ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
-                                  ramet_pos_file(session->buf_pos), &file, err);
-    if (rc == RAMET_OK)
-        rc = finish_frames(session, file->salt, &session->spilled_count,
-                           &session->spilled_sum, err);
+        rc = finish_frames(session, file->salt, &count, &sum, err);
     if (rc == RAMET_OK &&
         ramet_pos_offset(session->buf_pos) >
             RAMET_FRAME_OFFSET_MAX - 2 * (uint64_t)RAMET_BUFFER_MAX)
         rc = RAMET_FAIL(err, RAMET_ETOOBIG,
                         "%s: a transaction of more than 511 GiB",
                         session->replica->path);
-    if (rc == RAMET_OK)
-        rc = ramet_os_write_full(
-            session->replica->os, file->fd, session->buf, session->buf_len,
-            ramet_pos_offset(session->buf_pos), "log", err);
     if (rc != RAMET_OK)
         return rc;
+    note_use(session);
+    session->buf_fixed =
+        session->buf_len; /* it may be there, though it fails */
+    rc = ramet_os_write_full(session->replica->os, file->fd, session->buf,
+                             session->buf_len,
+                             ramet_pos_offset(session->buf_pos), "log", err);
+    if (rc != RAMET_OK)
+        return rc;
+    session->spilled_count = count;
+    session->spilled_sum = sum;
     session->buf_pos = ramet_pos_add(session->buf_pos, session->buf_len);
     session->buf_len = 0;
+    session->buf_fixed = 0;
     return RAMET_OK;
 }
 
@@ -315,13 +349,13 @@ ramet_record_finish(struct ramet_session *session,
     struct ramet_prepared *const prepared = &session->prepared;
     struct ramet_frame_file *file;
     size_t size;
-    enum ramet_rc rc = void_superseded(session, err);
+    enum ramet_rc rc =
+        ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
+                             ramet_pos_file(session->buf_pos), &file, err);
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->has_record);
-    if (rc == RAMET_OK)
-        rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
-                                  ramet_pos_file(session->buf_pos), &file, err);
+    assert(!prepared->is_set || prepared->is_void); /* invariant (5) */
     trailer->frame_count = session->spilled_count;
     trailer->frames_sum = session->spilled_sum;
     if (rc == RAMET_OK)
@@ -345,6 +379,7 @@ ramet_record_finish(struct ramet_session *session,
                          ramet_pos_offset(session->buf_pos) + session->buf_len +
                              size,
                          session->buf_len + size);
+    note_use(session);
     /* Set first: whoever finds us dead after this looks into the log. */
     ramet_pos_store(&header->log.prepared, session->rec_start);
     rc = ramet_os_write_full(replica->os, file->fd, session->buf,

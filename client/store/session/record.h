@@ -25,6 +25,10 @@ ramet_record_add(struct ramet_session *session, uint32_t pgno,
 RAMET_NODISCARD enum ramet_rc
 ramet_record_finish(struct ramet_session *session,
                     struct ramet_trailer *trailer, struct ramet_err *err);
+/* Before more is written to a transaction whose record was prepared: that one is
+ * void, and its frames, which stay as they are, begin the next. */
+RAMET_NODISCARD enum ramet_rc
+ramet_record_go_on(struct ramet_session *session, struct ramet_err *err);
 void ramet_record_reset(struct ramet_session *session);
 void ramet_trailer_set_point(struct ramet_trailer *trailer,
                              const struct ramet_remote_point *point);

@@ -166,7 +166,9 @@ frame_for(struct ramet_session *session, uint32_t pgno, uint8_t **out_page,
     if (!ramet_entry_is_none(entry))
         session->must_compare = true;
     if (ramet_entry_kind(entry) == RAMET_ENTRY_IMAGE &&
-        !ramet_pos_before(ramet_entry_pos(entry), session->buf_pos)) {
+        !ramet_pos_before(
+            ramet_entry_pos(entry),
+            ramet_pos_add(session->buf_pos, session->buf_fixed))) {
         *out_page = session->buf +
                     ramet_pos_bytes(session->buf_pos, ramet_entry_pos(entry)) +
                     RAMET_LOGFRAME_HEADER_SIZE;
@@ -214,7 +216,7 @@ write_part(struct ramet_session *session, uint32_t pgno, uint32_t within,
 static void
 drop_pages_above(struct ramet_session *session, uint32_t last)
 {
-    size_t at = 0;
+    size_t at = session->buf_fixed;
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->is_reserved);
@@ -253,9 +255,12 @@ ramet_finish_truncate(struct ramet_session *session, struct ramet_err *err)
 {
     const uint32_t page_count =
         ramet_pages_of(session->size, session->page_size);
+    const enum ramet_rc rc = ramet_record_go_on(session, err);
 
     assert(session->is_reserved && session->has_writes);
     assert(session->truncated_after);
+    if (rc != RAMET_OK)
+        return rc;
     session->truncated_after = false;
     session->prepared_is_stale = true;
     drop_pages_above(session, page_count);
@@ -276,7 +281,7 @@ begin_writes(struct ramet_session *session, uint64_t first_length,
                           session->replica->path);
     if (session->has_writes && session->has_record)
         return session->truncated_after ? ramet_finish_truncate(session, err)
-                                        : RAMET_OK;
+                                        : ramet_record_go_on(session, err);
     if (session->size == 0 && session->replica->kind == RAMET_KIND_SQLITE &&
         ramet_page_size_ok(first_length))
         page_size = (uint32_t)first_length;

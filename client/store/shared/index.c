@@ -40,7 +40,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 11)
+     sizeof(struct ramet_published) << 16 | 12)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 

@@ -53,6 +53,8 @@ struct ramet_index_header {
         struct ramet_pos_word sync_tail; /* of the newest that has an intent, or
                                             tells what became of one */
         _Atomic uint64_t high_water;     /* highest page that ever was */
+        struct ramet_pos_word used; /* past each frame that was ever written;
+                                       see record.c */
     } log;
     /* The holder of the checkpoint lock. */
     struct {

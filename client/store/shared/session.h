@@ -99,6 +99,8 @@ struct ramet_session {
     uint8_t *buf;
     size_t buf_len;
     size_t buf_capacity;
+    size_t buf_fixed; /* bytes that were to be spilled, which failed: they are
+                         not changed any more */
     uint64_t spilled_count; /* frames before buf_pos, and their sum */
     uint64_t spilled_sum;
     struct ramet_writeset writes;

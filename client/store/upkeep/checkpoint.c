@@ -428,7 +428,8 @@ close_file(struct ramet_session *session, struct ramet_err *err)
         rc = ramet_recover_prepared(session, err);
     pos = ramet_pos_load(&header->log.write_pos);
     if (rc == RAMET_OK && !ramet_is_in_doubt(replica) &&
-        ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE)
+        (ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE ||
+         ramet_pos_before(pos, ramet_pos_load(&header->log.used))))
         ramet_pos_store(&header->log.write_pos,
                         ramet_pos_first(ramet_pos_file(pos) + 1));
     if (!was_reserved)

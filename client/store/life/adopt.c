@@ -426,6 +426,9 @@ ramet_replica_adopt_base(const char *path,
         rc = ramet_lock_wait(os, location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
                              "it is being opened", err);
+    if (rc == RAMET_OK &&
+        !ramet_replica_location_has_lock(&location, location.parent_fd))
+        rc = RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted", path);
     if (rc == RAMET_OK)
         rc = ramet_lock_try(os, location.lock_fd, RAMET_LOCK_LIVE,
                             RAMET_LOCK_EXCLUSIVE, "it is open elsewhere", err);

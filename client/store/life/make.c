@@ -35,6 +35,7 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
+#define CLONE_TRIES 8u
 #define BASE_TEMPORARY "base.tmp"
 
 static enum ramet_rc
@@ -318,24 +319,42 @@ fill_clone(struct ramet_replica *replica,
     return rc;
 }
 
-enum ramet_rc
-ramet_replica_create_clone(const char *path,
-                           const struct ramet_replica_options *options,
-                           const char *remote, const struct ramet_vid *volume,
-                           const struct ramet_remote_point *point,
-                           const uint8_t *page1, struct ramet_err *err)
+/* Nobody else makes, opens or removes it now. *out_again: it was being removed. */
+static enum ramet_rc
+lock_clone(struct ramet_replica_location *location, bool *out_again,
+           struct ramet_err *err)
 {
-    static const struct ramet_replica_options none;
+    enum ramet_rc rc = ramet_replica_location_enter(location, true, err);
+
+    if (rc == RAMET_OK && location->is_readonly)
+        rc = RAMET_FAIL(err, RAMET_EREADONLY, "%s-ramet can't be written",
+                        location->path);
+    if (rc == RAMET_OK)
+        rc = ramet_lock_wait(location->os, location->lock_fd, RAMET_LOCK_OPEN,
+                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                             "it is being opened", err);
+    if (rc != RAMET_OK)
+        return rc;
+    *out_again =
+        !ramet_replica_location_has_lock(location, location->parent_fd);
+    return !*out_again ? RAMET_OK
+                       : RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
+                                    location->path);
+}
+
+static enum ramet_rc
+clone_once(const struct ramet_os *os, const char *path,
+           const struct ramet_replica_options *options, const char *remote,
+           const struct ramet_vid *volume,
+           const struct ramet_remote_point *point, const uint8_t *page1,
+           bool *out_again, struct ramet_err *err)
+{
     struct ramet_replica_location location;
     struct ramet_replica *replica = NULL;
     struct ramet_os_stat st;
-    const struct ramet_os *os;
-    enum ramet_rc rc;
+    enum ramet_rc rc = ramet_replica_location_find(os, path, &location, err);
 
-    if (options == NULL)
-        options = &none;
-    os = options->os != NULL ? options->os : ramet_os_system();
-    rc = ramet_replica_location_find(os, path, &location, err);
+    *out_again = false;
     if (rc != RAMET_OK)
         return rc;
     if (ramet_replica_location_has(&location, RAMET_TOMBSTONE) == 1)
@@ -349,13 +368,7 @@ ramet_replica_create_clone(const char *path,
           ramet_replica_location_has(&location, RAMET_DIR_LOCK) != 1)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
-        rc = ramet_replica_location_enter(&location, true, err);
-    if (rc == RAMET_OK && location.is_readonly)
-        rc =
-            RAMET_FAIL(err, RAMET_EREADONLY, "%s-ramet can't be written", path);
-    if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, location.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
-                             RAMET_LOCK_WAIT_MS, "it is being opened", err);
+        rc = lock_clone(&location, out_again, err);
     if (rc == RAMET_OK && ramet_replica_location_has(&location, "state") != 0)
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
@@ -369,6 +382,28 @@ ramet_replica_create_clone(const char *path,
         ramet_registry_put(replica);
     }
     ramet_replica_location_done(&location);
+    return rc;
+}
+
+enum ramet_rc
+ramet_replica_create_clone(const char *path,
+                           const struct ramet_replica_options *options,
+                           const char *remote, const struct ramet_vid *volume,
+                           const struct ramet_remote_point *point,
+                           const uint8_t *page1, struct ramet_err *err)
+{
+    static const struct ramet_replica_options none;
+    unsigned tries = CLONE_TRIES;
+    bool again;
+    enum ramet_rc rc;
+
+    if (options == NULL)
+        options = &none;
+    do
+        rc = clone_once(options->os != NULL ? options->os : ramet_os_system(),
+                        path, options, remote, volume, point, page1, &again,
+                        err);
+    while (again && --tries > 0);
     return rc;
 }
 

@@ -216,6 +216,10 @@ run(struct rescue *r, struct ramet_err *err)
         rc = ramet_lock_wait(r->os, r->location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
                              "it is being opened", err);
+    if (rc == RAMET_OK &&
+        !ramet_replica_location_has_lock(&r->location, r->location.parent_fd))
+        rc = RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
+                        r->location.path);
     if (rc != RAMET_OK)
         return rc;
     r->has_begun = true;

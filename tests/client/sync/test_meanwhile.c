@@ -726,6 +726,48 @@ open__of_an_orphan_that_is_made_again__is_of_the_new_one(void **state)
     ramet_session_close(session);
 }
 
+/* Beside what somebody keeps the file is made and deleted again, and the lock with it,
+ * before who clones has that. */
+static int
+lock_of_what_goes(void *ctx, int fd, uint64_t offset, uint64_t len,
+                  enum ramet_lock_mode mode)
+{
+    if (!late.happened) {
+        late.happened = true;
+        ramet_file_close(world_open(late.world, 1, "b"));
+        OK(ramet_replica_delete(NULL, world_path(late.world, "b"), e));
+        assert_int_not_equal(
+            access(world_path(late.world, "b-ramet/lock"), F_OK), 0);
+    }
+    return ramet_os_system()->lock(ctx, fd, offset, len, mode);
+}
+
+static void
+clone__beside_who_deletes__has_the_lock_of_the_place(void **state)
+{
+    struct world *const world = *state;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB,
+                                                  .os = &late.os};
+    struct ramet_file *const a = make_volume(world);
+    const struct ramet_remote_point point = newest_point(world);
+    struct ramet_vid volume;
+
+    OK(ramet_remote_client_resolve(world->clients[0], &volume, e));
+    assert_int_equal(mkdir(world_path(world, "b-ramet"), 0755), 0);
+    assert_int_equal(mkdir(world_path(world, "b-ramet/lost"), 0755), 0);
+    world_write_plain(world_path(world, "b-ramet/lost/x"), bytes, 1);
+    late.os = *ramet_os_system();
+    late.os.lock = lock_of_what_goes;
+    late.world = world;
+    late.happened = false;
+    OK(ramet_replica_create_clone(world_path(world, "b"), &options,
+                                  world->urls[1], &volume, &point, NULL, e));
+    assert_true(late.happened);
+    assert_int_equal(access(world_path(world, "b-ramet/lock"), F_OK), 0);
+    assert_int_equal(access(world_path(world, "b-ramet/lost/x"), F_OK), 0);
+    ramet_file_close(a);
+}
+
 /* Who deletes is done, and the file is made again, before the lock that he had is
  * there for who found the tombstone. */
 static void
@@ -854,6 +896,9 @@ main(void)
                                         world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             detach__beside_who_dies_clearing__clears_the_rest, world_setup,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            clone__beside_who_deletes__has_the_lock_of_the_place, world_setup,
             world_teardown),
         cmocka_unit_test_setup_teardown(
             delete__beside_who_sets_aside__removes_nothing_of_that, world_setup,

@@ -11,8 +11,9 @@
  *       of two successors of one record the wrong one might be found first
  *   (3) the name outlives the processes, and the index file is synced where
  *       that is all there is: who makes the next index keeps it
- *   (4) so it is forgotten on disk, too, before another record begins: within a
- *       millisecond that may be the same one, bytes and all, and count
+ *   (4) its place is used by no other record: within a millisecond that might be the
+ *       same one, bytes and all, and be void by the name that the disk still has
+ *       where it could not be forgotten there
  */
 #include "client/store/log/void.h"
 
@@ -76,6 +77,7 @@ ramet_void_record(struct ramet_replica *replica,
     assert(ramet_may_publish(replica));
     was_pending = atomic_exchange(&header->log.void_pending,
                                   span->void_value) != 0; /* invariant (1) */
+    ramet_pos_raise(&header->log.used, span->tail);       /* invariant (4) */
     ramet_log_unsync(replica, span->start, span->tail);
     rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
                               ramet_pos_file(span->start), &file, err);
@@ -85,7 +87,7 @@ ramet_void_record(struct ramet_replica *replica,
         rc = ramet_log_flush(replica, file, err);
     if (rc == RAMET_OK)
         atomic_store(&header->log.void_pending, 0);
-    /* Invariants (3), if it can be, and (4). */
+    /* Invariant (3), if it can be; and not longer than there is a reason. */
     if (rc != RAMET_OK || was_pending)
         ramet_index_sync(replica);
     return rc;
@@ -110,7 +112,7 @@ ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
         rc = RAMET_OK;
     if (rc == RAMET_OK) {
         atomic_store(&header->log.void_pending, 0);
-        ramet_index_sync(replica); /* invariant (4) */
+        ramet_index_sync(replica);
     }
     return rc;
 }

@@ -193,6 +193,45 @@ expect_no_hold_on_what_follows(struct place *p, unsigned kind)
     image_unref(second);
 }
 
+/* A record without a frame, so that nothing of it is different. */
+static void
+cut_to_two_pages(struct ramet_session *session)
+{
+    begin(session);
+    OK(ramet_session_truncate(session, 2 * (uint64_t)PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+}
+
+/* The name stays on disk, for the index can't be synced. */
+static void
+rollback__that_cannot_be_forgotten__takes_nothing_of_what_follows(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 3 * PLACE_PAGE);
+    struct faultos *const disk = faultos_new(p->folder);
+    struct ramet_os os = *faultos_os(disk);
+    struct ramet_session *session;
+
+    os.wall_ms = one_moment;
+    session = place_open_on(p, RAMET_OPEN_CREATE, &os);
+    OK(place_commit(session, image, e));
+    cut_to_two_pages(session);
+    faultos_fail_at(disk, FAULTOS_WRITE, 0, EIO, true);
+    end(session);
+    faultos_fail_at(disk, FAULTOS_SYNC, 1, EIO, false); /* not the log's */
+    begin(session);
+    end(session);
+    assert_true(faultos_has_failed(disk));
+    faultos_fail_at(disk, 0, -1, 0, false);
+    cut_to_two_pages(session);
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session);
+    end(session);
+    image->size = 2 * PLACE_PAGE;
+    expect_after_power_cut(p, session, disk, image);
+    image_unref(image);
+}
+
 static void
 rollback__that_could_not_be_written__takes_nothing_of_what_follows(void **state)
 {
@@ -353,6 +392,7 @@ main(void)
         TEST(rollback__that_cannot_be_written__holds_after_a_power_cut),
         TEST(
             rollback__that_could_not_be_written__takes_nothing_of_what_follows),
+        TEST(rollback__that_cannot_be_forgotten__takes_nothing_of_what_follows),
         TEST(rollback__that_could_not_be_synced__takes_nothing_of_what_follows),
         TEST(rollback__that_cannot_be_written__holds_for_open_sessions),
         TEST(rollback__that_cannot_be_written__keeps_writers_waiting),

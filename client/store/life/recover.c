@@ -101,8 +101,7 @@ has_frames(struct ramet_replica *replica, struct ramet_pos pos, uint64_t len)
 }
 
 /* The dead don't tell what they wrote: record.c, invariant (6). `end`: of a record
- * that does not count yet. Past others all begins a file of its own; so this is for
- * one that has none. */
+ * that does not count yet. */
 static void
 note_used(struct ramet_replica *replica, struct ramet_pos end, bool was_clean)
 {
@@ -111,7 +110,7 @@ note_used(struct ramet_replica *replica, struct ramet_pos end, bool was_clean)
 
     if (!ramet_pos_is_none(end))
         ramet_pos_raise(&header->log.used, end);
-    else if (ramet_pos_offset(pos) == RAMET_FRAME_FILE_HEADER_SIZE &&
+    else if (ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE ||
              has_frames(replica, pos, was_clean ? LOOK_SIZE : UINT64_MAX))
         ramet_pos_raise(&header->log.used,
                         ramet_pos_add(pos, RAMET_LOGFRAME_HEADER_SIZE));
@@ -120,7 +119,7 @@ note_used(struct ramet_replica *replica, struct ramet_pos end, bool was_clean)
 /* From where the state ends into the index. */
 static enum ramet_rc
 recover_log(struct ramet_session *session, bool was_clean,
-            struct ramet_err *err)
+            struct ramet_pos *out_proven, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
@@ -138,6 +137,8 @@ recover_log(struct ramet_session *session, bool was_clean,
         rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &go, err);
         if (rc == RAMET_OK && go)
             rc = recover_record(session, &scan, &go, &end, err);
+        if (rc == RAMET_OK && go)
+            *out_proven = scan.trailer.synced;
     }
     if (rc == RAMET_OK)
         rc = ramet_log_search_damage(
@@ -305,6 +306,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
     const bool marked = look->form == RAMET_BASE_MARKED;
+    struct ramet_pos proven = RAMET_NO_POS; /* to be on disk, of the log */
     struct files files;
     enum ramet_rc rc = RAMET_OK;
 
@@ -326,11 +328,11 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     files = list_files(replica);
     if (rc == RAMET_OK && files.has_log &&
         (files.has_later || !ramet_frame_file_is_kept(replica)))
-        rc = recover_log(session, state->is_clean && !marked, err);
+        rc = recover_log(session, state->is_clean && !marked, &proven, err);
     if (rc == RAMET_OK)
         leave_log_file(replica, state);
     if (rc == RAMET_OK && !ramet_log_is_empty(replica)) /* invariant (3) */
-        (void)!ramet_log_sync_found(session, NULL);
+        (void)!ramet_log_sync_found(session, proven, NULL);
     if (rc == RAMET_OK && files.has_fetched)
         rc = ramet_fetched_recover(session, err);
     if (rc == RAMET_OK)

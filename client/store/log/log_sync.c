@@ -10,6 +10,9 @@
  *       sync is believed, a file's header as this process knows it
  *   (3) and it may have let go of it, so that what was there before is read
  *       instead: a commit is acknowledged only if the log is whole up to it
+ *   (4) who died does not tell that a sync failed, and of whom the system has what
+ *       it did not write in memory yet: so who recovers does as if it had, from
+ *       where the last record found says that the log was on disk
  */
 #include "client/store/log/log_sync.h"
 
@@ -46,13 +49,14 @@ write_header_again(struct ramet_replica *replica,
                                "log header", err);
 }
 
-/* What of the file lies at `at` and after it. */
+/* What of the file lies at `at` and after it, up to `end`. */
 static enum ramet_rc
 write_rest_again(struct ramet_replica *replica,
-                 const struct ramet_frame_file *file, uint64_t at,
+                 const struct ramet_frame_file *file, uint64_t at, uint64_t end,
                  struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
+    size_t want = COPY_SIZE;
     size_t got = COPY_SIZE;
     uint8_t *const buf = ramet_alloc(COPY_SIZE);
     enum ramet_rc rc = RAMET_OK;
@@ -60,9 +64,9 @@ write_rest_again(struct ramet_replica *replica,
     assert(at >= RAMET_FRAME_FILE_HEADER_SIZE);
     if (buf == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to sync the log");
-    for (; rc == RAMET_OK && got == COPY_SIZE; at += got) {
-        rc = ramet_os_read_some(os, file->fd, buf, COPY_SIZE, at, &got, "log",
-                                err);
+    for (; rc == RAMET_OK && got == want && at < end; at += got) {
+        want = end - at < COPY_SIZE ? (size_t)(end - at) : COPY_SIZE;
+        rc = ramet_os_read_some(os, file->fd, buf, want, at, &got, "log", err);
         if (rc == RAMET_OK)
             rc = ramet_os_write_full(os, file->fd, buf, got, at, "log", err);
     }
@@ -70,11 +74,11 @@ write_rest_again(struct ramet_replica *replica,
     return rc;
 }
 
-/* Invariant (2): what of `file` lies past `synced`, up to its end. A file before
+/* Invariant (2): what of `file` lies past `synced`, up to `end`. A file before
  * which all is synced is not: its header comes with its first record. */
 static enum ramet_rc
 write_again(struct ramet_replica *replica, const struct ramet_frame_file *file,
-            struct ramet_err *err)
+            uint64_t end, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos synced = ramet_pos_load(&header->all.synced);
@@ -89,7 +93,7 @@ write_again(struct ramet_replica *replica, const struct ramet_frame_file *file,
         at = ramet_pos_offset(synced);
     if (at == RAMET_FRAME_FILE_HEADER_SIZE)
         rc = write_header_again(replica, file, err);
-    return rc == RAMET_OK ? write_rest_again(replica, file, at, err) : rc;
+    return rc == RAMET_OK ? write_rest_again(replica, file, at, end, err) : rc;
 }
 
 /* Is the prepared record what follows the newest commit? */
@@ -145,7 +149,7 @@ ramet_log_flush(struct ramet_replica *replica,
                 const struct ramet_frame_file *file, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    enum ramet_rc rc = write_again(replica, file, err);
+    enum ramet_rc rc = write_again(replica, file, UINT64_MAX, err);
     int result;
 
     if (rc != RAMET_OK)
@@ -173,12 +177,13 @@ sync_file(struct ramet_replica *replica, const struct ramet_frame_file *file)
     return result;
 }
 
-/* One file of the log; after a sync that failed, what it has is written again. */
+/* One file of the log; after a sync that failed, what it has, up to `end`, is written
+ * again. */
 static enum ramet_rc
 make_durable(struct ramet_replica *replica, struct ramet_frame_file *file,
-             struct ramet_err *err)
+             uint64_t end, struct ramet_err *err)
 {
-    const enum ramet_rc rc = write_again(replica, file, err);
+    const enum ramet_rc rc = write_again(replica, file, end, err);
     int result;
 
     if (rc != RAMET_OK)
@@ -209,7 +214,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     ramet_index_newest(replica, &newest);
     rc = ramet_log_sync_before(session, number, newest.snapshot.tail, err);
     if (rc == RAMET_OK)
-        rc = make_durable(replica, file, err);
+        rc = make_durable(replica, file, UINT64_MAX, err);
     if (rc == RAMET_OK && atomic_load(&header->all.sync_failed) != 0)
         rc = check_whole(session, err);
     if (rc != RAMET_OK)
@@ -239,7 +244,7 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
         if (rc == RAMET_ENOTFOUND)
             continue; /* retired meanwhile */
         if (rc == RAMET_OK)
-            rc = make_durable(replica, file, err);
+            rc = make_durable(replica, file, UINT64_MAX, err);
         if (rc != RAMET_OK)
             return rc;
     }
@@ -249,7 +254,8 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
 }
 
 enum ramet_rc
-ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err)
+ramet_log_sync_found(struct ramet_session *session, struct ramet_pos proven,
+                     struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
@@ -258,6 +264,8 @@ ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err)
 
     assert(ramet_is_alone(replica));
     ramet_index_newest(replica, &newest);
+    ramet_pos_raise(&header->all.synced, proven);
+    atomic_store(&header->all.sync_failed, 1); /* invariant (4) */
     for (uint64_t number = atomic_load(&header->checkpoint.oldest);
          rc == RAMET_OK && number <= ramet_pos_file(newest.snapshot.tail);
          number++) {
@@ -266,13 +274,19 @@ ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err)
         rc =
             ramet_frame_file_get(replica, RAMET_FRAMES_LOG, number, &file, err);
         if (rc == RAMET_OK)
-            rc = make_durable(replica, file, err);
+            rc = make_durable(replica, file,
+                              number == ramet_pos_file(newest.snapshot.tail)
+                                  ? ramet_pos_offset(newest.snapshot.tail)
+                                  : UINT64_MAX,
+                              err);
         else if (rc == RAMET_ENOTFOUND)
             rc = RAMET_OK; /* nothing of the log is in it */
     }
-    if (rc == RAMET_OK) /* invariant (1) */
-        ramet_pos_raise(&header->all.synced, newest.snapshot.tail);
-    return rc;
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_pos_raise(&header->all.synced, newest.snapshot.tail); /* (1) */
+    atomic_store(&header->all.sync_failed, 0);
+    return RAMET_OK;
 }
 
 void

@@ -22,9 +22,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_log_flush(struct ramet_replica *replica,
                 const struct ramet_frame_file *file, struct ramet_err *err);
 
-/* What recovery found in the log: the next record is to say that it was on disk. Where
- * that fails, the next sync begins here. */
+/* What recovery found in the log: the next record is to say that it was on disk. It was
+ * up to `proven`; what is past that is written again, as it was read. Where that
+ * fails, the next sync begins here. */
 RAMET_NODISCARD enum ramet_rc
-ramet_log_sync_found(struct ramet_session *session, struct ramet_err *err);
+ramet_log_sync_found(struct ramet_session *session, struct ramet_pos proven,
+                     struct ramet_err *err);
 
 #endif

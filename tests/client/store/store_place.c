@@ -106,11 +106,14 @@ place_await_tick(const struct place *p)
 void
 place_copy(const struct place *p, const char *to)
 {
-    char command[1000];
+    char command[2000];
 
+    /* What has a temporary name is being made, and gone in a moment. */
     snprintf(command, sizeof(command),
-             "cp -a --sparse=always '%s' '%s' && cp -a '%s' '%s-ramet'",
-             p->path, to, p->dir, to);
+             "cp -a --sparse=always '%s' '%s' && mkdir '%s-ramet' && "
+             "chmod --reference='%s' '%s-ramet' && find '%s' -mindepth 1 "
+             "-maxdepth 1 ! -name '*.tmp' -exec cp -a -t '%s-ramet' {} +",
+             p->path, to, to, p->dir, to, p->dir, to);
     assert_int_equal(system(command), 0);
 }
 

@@ -30,6 +30,8 @@ static struct {
     unsigned lasts; /* not 0: so many more succeed, then they fail */
     bool writes_fail;
     bool words_fail;
+    uint64_t seen; /* what begins here is written: so often */
+    unsigned seen_count;
     int watched; /* a file, or -1; what it had at the last sync that succeeded: */
     uint8_t synced[256u << 10];
     size_t synced_len;
@@ -44,6 +46,8 @@ write_and_fail(void *ctx, int fd, const struct iovec *iov, int iovcnt,
     if (disk.words_fail && iovcnt == 1 && iov[0].iov_len == sizeof(uint64_t))
         return -EIO;
     put = ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+    if (disk.seen != 0 && offset == disk.seen)
+        disk.seen_count++;
     return disk.writes_fail ? -EIO : put;
 }
 
@@ -87,6 +91,7 @@ open_on_disk(const struct place *p)
 {
     disk.fails = disk.writes_fail = disk.words_fail = false;
     disk.lasts = 0;
+    disk.seen = 0;
     disk.watched = -1;
     disk.os = *ramet_os_system();
     disk.os.pwritev = write_and_fail;
@@ -124,7 +129,25 @@ commit(struct ramet_session *session, unsigned page_index, uint8_t byte,
     return rc;
 }
 
-/* The newest file of the log, opened. */
+/* Or it was made ahead, and is zeros. */
+static bool
+has_begun(const struct place *p, const char *name)
+{
+    static const uint8_t zeros[RAMET_LOGFRAME_HEADER_SIZE];
+    uint8_t bytes[sizeof(zeros)] = {0};
+    char path[512];
+    ssize_t got;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    got = pread(fd, bytes, sizeof(bytes), RAMET_FRAME_FILE_HEADER_SIZE);
+    close(fd);
+    return got > 0 && memcmp(bytes, zeros, sizeof(bytes)) != 0;
+}
+
+/* The newest file of the log that has a record, opened. */
 static int
 open_log(const struct place *p)
 {
@@ -134,7 +157,8 @@ open_log(const struct place *p)
 
     assert_non_null(dir);
     for (const struct dirent *d; (d = readdir(dir)) != NULL;)
-        if (strncmp(d->d_name, "log-", 4) == 0 && strcmp(d->d_name, newest) > 0)
+        if (strncmp(d->d_name, "log-", 4) == 0 &&
+            strcmp(d->d_name, newest) > 0 && has_begun(p, d->d_name))
             snprintf(newest, sizeof(newest), "%s", d->d_name);
     closedir(dir);
     snprintf(path, sizeof(path), "%s/%s", p->dir, newest);
@@ -307,6 +331,39 @@ commit_after_one_that_was_let_go__is_not_acknowledged(void **state)
     assert_int_equal(commit(session, 0, 4, true), RAMET_EIO);
     assert_int_equal(commit(session, 0, 5, true), RAMET_EIO);
     expect_after_crash(p, 1);
+    ramet_session_close(session);
+}
+
+/* Commits, the last of which is there, but its sync failed, and nobody is left who
+ * knows: the system has not written it, and will not by itself. */
+static void
+commit_whose_sync_failed__its_process_dead__is_written_again(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *session = open_on_disk(p);
+    struct ramet_published newest;
+    pid_t child;
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    ramet_index_newest(session->replica, &newest);
+    ramet_session_close(session);
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_session *const dies = open_on_disk(p);
+
+        child_require(commit(dies, 0, 2, true) == RAMET_OK, "commit", NULL);
+        ramet_index_newest(dies->replica, &newest);
+        child_require(commit(dies, 0, 4, false) == RAMET_OK, "commit", NULL);
+        disk.fails = true;
+        child_require(commit(dies, 1, 5, true) == RAMET_EIO, "no sync", NULL);
+        _exit((int)(ramet_pos_offset(newest.snapshot.tail) / 32));
+    }
+    disk.seen = 32 * (uint64_t)child_status(child);
+    assert_true(disk.seen > 0);
+    session = place_open_on(p, 0, &disk.os);
+    assert_int_equal(disk.seen_count, 1);
+    assert_int_equal(commit(session, 2, 6, true), RAMET_OK);
+    expect_after_crash(p, 4);
     ramet_session_close(session);
 }
 
@@ -515,6 +572,7 @@ main(void)
         T(records_after_a_checkpoint_that_failed__the_first_is_lost__read_as_a_crash),
         T(records_after_a_commit_that_failed__the_first_is_lost__read_as_a_crash),
         T(records_over_one_taken_back__the_first_is_lost__read_as_a_crash),
+        T(commit_whose_sync_failed__its_process_dead__is_written_again),
         T(commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost),
     };
 

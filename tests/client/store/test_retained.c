@@ -64,12 +64,14 @@ log__with_a_reader_that_stays__does_not_grow(void **state)
     image_unref(image);
 }
 
+#define NOBODYS_BYTE UINT32_MAX
+
 /* Somebody else is at a checkpoint, or reads where nothing can be written. */
 static struct {
     pthread_t committer;
-    int fd; /* by which the byte is locked */
-    unsigned byte;
-    unsigned tries; /* of the committer, in one commit */
+    int fd;                /* by which the byte is locked */
+    _Atomic unsigned byte; /* the maintenance thread asks, too */
+    unsigned tries;        /* of the committer, in one commit */
     unsigned tries_max;
 } other;
 
@@ -94,18 +96,19 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
 {
     struct image *const image = place_image(1, 1100 * PLACE_PAGE);
     struct ramet_os os = *ramet_os_system();
-    struct ramet_session *const writer =
-        place_open_on(p, RAMET_OPEN_CREATE, &os);
+    struct ramet_session *writer;
     struct long_reader old;
     uint64_t rng = 1;
     char path[300];
 
+    os.lock = lock_with_other;
+    other.byte = NOBODYS_BYTE;
+    other.committer = pthread_self();
+    writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
     OK(place_commit(writer, image, e));
     old = long_pin_newest_on(p, image, &os);
     snprintf(path, sizeof(path), "%s/lock", p->dir);
-    other.committer = pthread_self();
     other.fd = open(path, O_RDWR);
-    other.byte = byte;
     other.tries_max = 0;
     OK(ramet_session_checkpoint(writer, true, e));
     for (unsigned i = 0;
@@ -114,7 +117,7 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
         assert_true(i < 10000);
         usleep(1000);
     }
-    os.lock = lock_with_other;
+    other.byte = byte;
     for (unsigned i = 0; i < 36; i++) {
         store_random_bytes(&rng, image->bytes, image->size);
         other.tries = 0;
@@ -122,7 +125,7 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
         if (other.tries > other.tries_max)
             other.tries_max = other.tries;
     }
-    os.lock = ramet_os_system()->lock;
+    other.byte = NOBODYS_BYTE;
     close(other.fd);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);

@@ -152,6 +152,7 @@ static enum ramet_rc
 look_in_fetched(struct lookup *l, struct ramet_err *err)
 {
     const struct ramet_pos pos = ramet_entry_pos(l->at);
+    const bool is_newest = ramet_entry_same(l->at, l->version->top);
     struct ramet_pageframe frame;
     struct ramet_err failure; /* ignored where its file is retired */
     enum ramet_rc rc =
@@ -161,16 +162,22 @@ look_in_fetched(struct lookup *l, struct ramet_err *err)
     assert(l->pgno >= 1 && !l->is_found);
     if (is_fetched_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
-        l->again = ramet_entry_same(l->at, l->version->top);
+        l->again = is_newest;
+        l->at = ramet_entry_of_stamp(RAMET_ENTRY_ABSENT, 0);
+        return RAMET_OK;
+    }
+    if (rc == RAMET_ENOTFOUND || (rc == RAMET_OK && !frame.is_right)) {
+        if (is_newest)
+            return RAMET_ECORRUPT;
+        /* Nor is it synced. Had it replaced what the log has, the later version
+         * would name that. */
         l->at = ramet_entry_of_stamp(RAMET_ENTRY_ABSENT, 0);
         return RAMET_OK;
     }
     if (rc != RAMET_OK && err != NULL)
         *err = failure;
     if (rc != RAMET_OK)
-        return rc == RAMET_ENOTFOUND ? RAMET_ECORRUPT : rc;
-    if (!frame.is_right)
-        return RAMET_ECORRUPT;
+        return rc;
     if (ramet_entry_in_log(frame.head.replaced) &&
         !ramet_pos_before(ramet_entry_pos(frame.head.replaced), l->tail)) {
         l->at = frame.head.replaced;

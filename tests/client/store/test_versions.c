@@ -325,6 +325,39 @@ fetched_page__with_a_flipped_bit__is_reported_to_who_overwrites_it(void **state)
     image_unref(second);
 }
 
+/* A commit is over it: to older readers it is the page that was absent. */
+static void
+fetched_page__under_a_commit__with_a_flipped_bit__is_fetched_anew(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = random_image(1);
+    struct image *const second = random_image(2);
+    struct ramet_session *const session = open_session_of(p, RAMET_KIND_SQLITE);
+    struct ramet_session *const reader = open_session_of(p, RAMET_KIND_SQLITE);
+    struct frame_place frame;
+
+    image_put_header(first, PAGE, 1);
+    image_put_header(second, PAGE, 2);
+    remote_add(&p->remote, image_ref(first));
+    OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    pull(p, session, 1, (struct ramet_run){1, PAGES});
+    OK(ramet_session_checkpoint(session, true, e)); /* absent in the base */
+    OK(ramet_session_pin(reader, e));
+    store_expect(reader, first, __LINE__);
+    frame = find_frame(p, RAMET_FRAMES_FETCHED, 1, 2);
+    OK(try_to_write(session, second));
+    for (uint64_t bit = 0; bit < (RAMET_FETCHED_HEADER_SIZE + 8) * 8; bit++) {
+        flip_bit(&frame, bit);
+        store_expect(reader, first, __LINE__);
+        flip_bit(&frame, bit);
+    }
+    ramet_session_unpin(reader);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
 static void
 commit__with_a_flipped_bit__is_not_taken_for_another_pages(void **state)
 {
@@ -437,6 +470,7 @@ main(void)
         TEST(
             fetched_page__with_a_flipped_bit__is_reported_to_who_overwrites_it),
         TEST(commit__with_a_flipped_bit__is_not_taken_for_another_pages),
+        TEST(fetched_page__under_a_commit__with_a_flipped_bit__is_fetched_anew),
         TEST(fetched_pages__that_come_together__leave_alone_what_moved_on),
     };
 

@@ -125,6 +125,93 @@ append__to_a_volume_that_was_deleted__says_so(void **state)
     }
 }
 
+struct removal {
+    struct line *line;
+    struct ramet_buf object; /* somebody else's LSN 3 */
+    bool had_landed;         /* ours, before the volume was deleted */
+};
+
+/* What is removed leaves an empty slot below the end: to who knows the commit before
+ * it, it looks like the next one. */
+static void
+commit_and_delete(void *ctx)
+{
+    struct removal *const r = ctx;
+    struct ramet_history *other;
+
+    assert_int_equal(ramet_history_open(r->line->inner, &r->line->model.volume,
+                                        NULL, &other, NULL),
+                     RAMET_OK);
+    r->had_landed = ramet_history_append(other, r->object.data, r->object.len,
+                                         NULL, NULL) != RAMET_OK;
+    ramet_history_close(other);
+    delete_it(r->line);
+}
+
+static bool
+is_deleted(struct line *f)
+{
+    struct ramet_history *const reader = open_history(f);
+    struct ramet_head head;
+    const enum ramet_rc rc = ramet_history_newest(reader, &head, NULL);
+
+    ramet_history_close(reader);
+    return rc == RAMET_EWENTBACK;
+}
+
+/* LSN 3 is appended while somebody else commits it and deletes the volume, before call
+ * `when`, and the `fails`-th call from there on fails. *out_deleted: it came to that. */
+static enum ramet_rc
+append_meanwhile(unsigned with_traits, uint64_t when, uint64_t fails,
+                 bool *out_deleted, bool *out_had_landed)
+{
+    struct line *const f = line_of(with_traits);
+    struct removal r = {.line = f, .had_landed = true};
+    struct ramet_buf object;
+    struct ramet_cid id;
+    enum ramet_rc rc;
+
+    line_encode_one(f, &id, &r.object);
+    line_encode_one(f, &id, &object);
+    ramet_faultstore_meanwhile(f->store, when, commit_and_delete, &r);
+    ramet_faultstore_arm(f->store, RAMET_FAULT_FAIL, when + fails,
+                         RAMET_EUNREACHABLE);
+    rc = line_append(f, &object, NULL);
+    ramet_faultstore_arm(f->store, RAMET_FAULT_NONE, 0, RAMET_OK);
+    ramet_faultstore_meanwhile(f->store, 0, NULL, NULL);
+    *out_deleted = is_deleted(f);
+    *out_had_landed = r.had_landed;
+    ramet_buf_done(&r.object);
+    ramet_buf_done(&object);
+    done(f);
+    return rc;
+}
+
+/* It is acknowledged only if it was there before. */
+static void
+append__beside_a_deletion_and_a_call_that_fails__says_nothing_false(
+    void **state)
+{
+    unsigned late = 0;
+
+    (void)state;
+    for (uint64_t when = 0; when < 6; when++) {
+        for (uint64_t fails = 0; fails < 6; fails++) {
+            bool deleted, had_landed;
+            const enum ramet_rc rc =
+                append_meanwhile(0, when, fails, &deleted, &had_landed);
+
+            if (!deleted)
+                continue;
+            late += !had_landed;
+            if (rc == RAMET_OK && !had_landed)
+                fail_msg("deleted before call %u, call %u after it fails",
+                         (unsigned)when, (unsigned)fails);
+        }
+    }
+    assert_true(late > 0);
+}
+
 static enum ramet_rc
 take_no_page(void *ctx, uint32_t pgno, const uint8_t *page,
              struct ramet_err *err)
@@ -208,6 +295,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(newest__of_a_volume_that_is_deleted__says_so),
         cmocka_unit_test(append__to_a_volume_that_was_deleted__says_so),
+        cmocka_unit_test(
+            append__beside_a_deletion_and_a_call_that_fails__says_nothing_false),
         cmocka_unit_test(page__of_a_volume_that_was_deleted__says_so),
         cmocka_unit_test(store__from_before_the_volume_was_made__went_back),
         cmocka_unit_test(commit__that_is_gone__with_the_store_away__went_back),

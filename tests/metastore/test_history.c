@@ -9,7 +9,7 @@
 
 #include "core/alloc.h"
 #include "core/thread.h"
-#include "tests/metastore/model.h"
+#include "tests/metastore/line.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
 
@@ -372,6 +372,51 @@ offer__of_what_was_committed_here_is_of_use(void **state)
     ramet_objstore_close(store);
 }
 
+/* What is offered stands on another commit than the newest that was seen, as it is
+ * after the store went back and another way: it is not followed. */
+static void
+offer__on_another_base_is_of_no_use(void **state)
+{
+    struct ramet_objstore *const store = new_store();
+    struct model_change change = {
+        .page_size = 512, .least = 4, .page_count = 4};
+    const struct ramet_cid id = model_new_cid();
+    struct ramet_head base, newest;
+    struct ramet_buf object;
+    struct ramet_point at;
+    struct model model;
+
+    (void)state;
+    model_init(&model, store, 7);
+    model_write(&model, 1, 4);
+    model_write(&model, 1, 4);
+    assert_int_equal(ramet_history_newest(model.history, &base, NULL),
+                     RAMET_OK);
+    ramet_buf_init(&object, 1u << 20);
+    ramet_pageset_init(&change.changed);
+    assert_int_equal(ramet_pageset_add(&change.changed, 2), RAMET_OK);
+    assert_int_equal(
+        model_encode(&model, &base, &change, &id, 777, &object, NULL),
+        RAMET_OK);
+    for (unsigned another = 2; another-- > 0;) {
+        object.data[80] ^= 1; /* of its predecessor; then as it was */
+        object.data[196] ^= 1;
+        line_seal(&object);
+        at = (struct ramet_point){.lsn = 3};
+        memcpy(at.hash.bytes, object.data + 292, sizeof(at.hash.bytes));
+        assert_int_equal(
+            ramet_history_offer(model.history, &at, object.data, object.len),
+            another == 0);
+        assert_true(ramet_history_seen(model.history, &newest, NULL) ==
+                    RAMET_OK);
+        assert_int_equal(newest.lsn, another == 0 ? 3 : 2);
+    }
+    ramet_buf_done(&object);
+    ramet_pageset_done(&change.changed);
+    model_done(&model);
+    ramet_objstore_close(store);
+}
+
 int
 main(void)
 {
@@ -383,6 +428,7 @@ main(void)
         cmocka_unit_test(locate__refuses_pages_past_the_end),
         cmocka_unit_test(history__is_shared_by_threads_with_a_tiny_cache),
         cmocka_unit_test(offer__of_what_was_committed_here_is_of_use),
+        cmocka_unit_test(offer__on_another_base_is_of_no_use),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,47 @@ validate__looks_at_inline_blocks_of_deltas(void **state)
     ramet_buf_done(&object);
 }
 
+/* Of blocks that have an object of their own: it is there, and as large as it is said
+ * to be. */
+static void
+validate__looks_for_blocks_of_deltas_in_the_store(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_extent extent = {.volume = f->model.volume};
+    struct iovec part = {"x", 1};
+    struct ramet_commit_object commit;
+    struct ramet_buf object;
+    struct ramet_hash hash;
+    char key[RAMET_KEY_MAX];
+    struct ramet_cid id;
+
+    f->model.delta_percent = 100;
+    f->model.never_inline = true;
+    line_encode_one(f, &id, &object);
+    assert_int_equal(ramet_commit_decode(
+                         object.data, ramet_get_le32(object.data + 8),
+                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_pageset_count(&commit.deltas.pages), 1);
+    assert_false(commit.deltas.extent.is_inline);
+    extent.segment = commit.deltas.extent.id;
+    ramet_extent_key(&extent, key);
+    ramet_commit_done(&commit);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
+    assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
+    ramet_buf_done(&object);
+}
+
 /* A map of another line lies about in the store; a commit names it. */
 static void
 validate__refuses_the_map_of_another_line(void **state)
@@ -379,6 +420,7 @@ main(void)
         TEST(validate__looks_at_inline_frames_and_segments),
         TEST(validate__refuses_the_time_of_the_predecessor),
         TEST(validate__looks_at_inline_blocks_of_deltas),
+        TEST(validate__looks_for_blocks_of_deltas_in_the_store),
         TEST(validate__refuses_the_map_of_another_line),
         TEST(catalog_delete__leaves_an_end_that_nothing_follows),
         cmocka_unit_test(catalog_delete__of_two_at_once_leaves_one_end),

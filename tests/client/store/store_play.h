@@ -37,6 +37,7 @@ struct play {
     struct image *borne; /* the plain file as a close left it; NULL: none */
 
     bool had_deaths; /* of other processes */
+    bool is_old;     /* it draws what plays drew before they wrote pages back */
 
     int writer;         /* slot, or NO_WRITER */
     struct image *work; /* the writer's file */

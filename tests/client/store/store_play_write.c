@@ -166,19 +166,6 @@ write_odd(struct play *play)
     free(bytes);
 }
 
-void
-play_write(struct play *play)
-{
-    if (play->writer < 0)
-        return;
-    if (play->kind == RAMET_KIND_SQLITE && store_chance(&play->rng, 20))
-        write_header(play);
-    else if (store_chance(&play->rng, 75))
-        write_pages(play);
-    else
-        write_odd(play);
-}
-
 static void
 truncate_to(struct play *play, uint64_t size)
 {
@@ -210,6 +197,68 @@ truncate_to(struct play *play, uint64_t size)
         play->is_stale = true;
     }
     image_resize(play->work, size);
+}
+
+/* Cut off, and written back as it was before the transaction, or a part of it: what a
+ * rollback does, and who copies a file over itself. */
+static void
+write_back(struct play *play)
+{
+    const struct image *const newest = play->newest;
+    const uint32_t page_size = newest->page_size;
+    uint64_t first, len;
+
+    if (newest->size < page_size || page_size == 0 ||
+        play->work->page_size != page_size)
+        return;
+    first = store_below(&play->rng, newest->size / page_size);
+    truncate_to(play, first * page_size);
+    len = newest->size - first * page_size;
+    if (store_chance(&play->rng, 50))
+        len = (1 + store_below(&play->rng, len / page_size)) * page_size;
+    write_bytes(play, first * page_size, newest->bytes + first * page_size,
+                len);
+}
+
+/* More than memory holds, behind all that there ever was; most of it is cut off
+ * again, and comes back as zeros. */
+static void
+write_much_and_cut(struct play *play)
+{
+    const uint32_t page_size =
+        play->work->page_size == 0 ? 4096 : play->work->page_size;
+    const uint64_t count = (5u << 18) / page_size;
+    const uint64_t first = (play->work->size + page_size - 1) / page_size;
+    uint8_t *bytes;
+
+    if ((first + count) * page_size > play->size_max)
+        return;
+    bytes = malloc(count * page_size);
+    store_random_bytes(&play->rng, bytes, count * page_size);
+    write_bytes(play, first * page_size, bytes, count * page_size);
+    free(bytes);
+    truncate_to(play, (first + store_below(&play->rng, count)) * page_size);
+    truncate_to(play, (first + count - store_below(&play->rng, count / 4)) *
+                          page_size);
+}
+
+void
+play_write(struct play *play)
+{
+    if (play->writer < 0)
+        return;
+    if (!play->is_old && (play->prepared == NULL || play->is_stale) &&
+        store_chance(&play->rng, 15)) {
+        if (store_chance(&play->rng, 60))
+            write_back(play);
+        else
+            write_much_and_cut(play);
+    } else if (play->kind == RAMET_KIND_SQLITE && store_chance(&play->rng, 20))
+        write_header(play);
+    else if (store_chance(&play->rng, 75))
+        write_pages(play);
+    else
+        write_odd(play);
 }
 
 void

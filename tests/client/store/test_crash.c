@@ -27,6 +27,7 @@ static struct crash_world world;
 static uint64_t seed;
 static unsigned stops_wanted = 100;
 static unsigned seeds_wanted = 1;
+static unsigned kills_wanted = 60;
 static unsigned faults_wanted = 24; /* one after another, before it skips */
 
 static int
@@ -89,6 +90,34 @@ power_cut__at_each_operation__loses_nothing(void **state)
             cut_power(scenario, stop, store_random(&rng));
     }
     printf("%s: %ld operations\n", scenario->name, changes);
+}
+
+/* A process dies at some operation, the next one at another, and then the power goes:
+ * what the first had not synced yet may go with it, though the second has seen it. */
+static void
+power_cut__after_a_kill__loses_nothing(void **state)
+{
+    const struct crash_scenario *const scenario = *state;
+    const long changes = count_changes(scenario);
+    const long step = changes / (long)kills_wanted + 1;
+    uint64_t rng = seed;
+
+    for (long at = 0; at < changes; at += step) {
+        crash_begin(&world, scenario, seed);
+        world.stop = at + (long)store_below(&rng, (uint64_t)step);
+        world.crash_seed =
+            store_chance(&rng, 70) ? store_below(&rng, 4) : store_random(&rng);
+        faultos_stop_at(world.faults, world.stop);
+        (void)!scenario->act(&world, NULL);
+        crash_close(&world);
+        faultos_stop_at(world.faults, (long)store_below(&rng, 12));
+        (void)!crash_open(&world, world.open_flags, &world.session, NULL);
+        crash_close(&world);
+        faultos_stop_at(world.faults, 0);
+        faultos_crash(world.faults, world.crash_seed);
+        crash_check(&world);
+        crash_end(&world);
+    }
 }
 
 /* One call fails. True when it did not come to that. */
@@ -277,13 +306,16 @@ main(int argc, char **argv)
     seed = store_seed("test_store_crash");
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
     if (store_seconds(0) >= 60) {
-        stops_wanted = faults_wanted = 1000;
+        stops_wanted = kills_wanted = faults_wanted = 1000;
         seeds_wanted = (unsigned)(store_seconds(0) / 10);
     }
     for (unsigned i = 0; i < crash_scenario_count; i++) {
-        if (cuts)
+        if (cuts) {
             tests[count++] = test_of(
                 "power cut", power_cut__at_each_operation__loses_nothing, i);
+            tests[count++] = test_of("kill, power cut",
+                                     power_cut__after_a_kill__loses_nothing, i);
+        }
         if (memory)
             tests[count++] =
                 test_of("memory", allocation__fails__error_and_nothing_lost, i);

@@ -22,6 +22,7 @@
 #include "tests/support/faultos.h"
 
 #define PAGES 8u
+#define MANY_PAGES ((5u << 20) / PLACE_PAGE)
 #define CALLS_MAX 1000
 
 struct deleted {
@@ -78,6 +79,18 @@ commit_after_a_reset(struct deleted *d)
     close(fd);
 }
 
+/* In more than one file of the log. */
+static void
+commit_much(struct deleted *d)
+{
+    struct image *const before = place_image(5, MANY_PAGES * PLACE_PAGE);
+    struct ramet_session *const session = open_bound(&d->place);
+
+    OK(place_commit(session, before, e));
+    image_unref(before);
+    OK(place_commit(session, d->image, e));
+}
+
 static struct deleted *
 deleted_new(void (*work)(struct deleted *d))
 {
@@ -90,7 +103,8 @@ deleted_new(void (*work)(struct deleted *d))
     snprintf(d->out, sizeof(d->out), "%s/again.db", p->folder);
     snprintf(d->lost, sizeof(d->lost), "%s/lost", p->dir);
     remote_init(&p->remote, 1);
-    d->image = place_image(3, PAGES * PLACE_PAGE);
+    d->image =
+        place_image(3, (work == commit_much ? MANY_PAGES : PAGES) * PLACE_PAGE);
     d->has_older = work == commit_after_a_reset;
     work_and_die(d, work);
     assert_int_equal(unlink(p->path), 0);
@@ -361,6 +375,17 @@ rescue__power_goes__has_what_it_reported(void **state)
 
 /* ---- what went with the file ----------------------------------------------------------- */
 
+static void
+rescue__of_several_log_files__has_all_of_them(void **state)
+{
+    struct deleted *const d = deleted_new(commit_much);
+
+    (void)state;
+    check_set_aside(d);
+    check_rescued(d);
+    deleted_free(d);
+}
+
 /* Half is in the base alone, and on its way to the remote. */
 static void
 commit_freeze_and_move(struct deleted *d)
@@ -416,6 +441,7 @@ main(void)
         cmocka_unit_test(rescue__a_call_fails__can_be_done_again),
         cmocka_unit_test(rescue__without_memory__can_be_done_again),
         cmocka_unit_test(rescue__power_goes__has_what_it_reported),
+        cmocka_unit_test(rescue__of_several_log_files__has_all_of_them),
         cmocka_unit_test(
             rescue__of_commits_under_way_whose_pages_are_gone__is_refused),
     };

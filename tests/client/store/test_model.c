@@ -59,12 +59,25 @@ teardown(void **state)
 }
 
 static void
-one_play(uint64_t seed)
+play_it(uint64_t seed, bool is_old)
 {
     play_begin(&play, seed);
+    play.is_old = is_old;
     for (int i = 0; i < OPERATIONS; i++)
         play_choose(&play, choices, sizeof(choices) / sizeof(choices[0]));
     play_end(&play);
+}
+
+static void
+one_play(uint64_t seed)
+{
+    play_it(seed, false);
+}
+
+static void
+one_old_play(uint64_t seed)
+{
+    play_it(seed, true);
 }
 
 static void
@@ -81,7 +94,7 @@ store__operations_that_once_failed__as_the_model(void **state)
     static const uint64_t seeds[] = {769662991};
 
     (void)state;
-    play_seeds(one_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
+    play_seeds(one_old_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
 }
 
 static void

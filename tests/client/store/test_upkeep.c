@@ -40,13 +40,26 @@ teardown(void **state)
 }
 
 static void
-one_play(uint64_t seed)
+play_it(uint64_t seed, bool is_old)
 {
     play_begin(&play, seed);
+    play.is_old = is_old;
     play.remote.brings_neighbours = seed % 2 == 1;
     for (int i = 0; i < OPERATIONS; i++)
         play_choose(&play, choices, sizeof(choices) / sizeof(choices[0]));
     play_end(&play);
+}
+
+static void
+one_play(uint64_t seed)
+{
+    play_it(seed, false);
+}
+
+static void
+one_old_play(uint64_t seed)
+{
+    play_it(seed, true);
 }
 
 static void
@@ -64,7 +77,7 @@ upkeep__operations_that_once_failed__as_the_model(void **state)
     static const uint64_t seeds[] = {773963066, 10000712};
 
     (void)state;
-    play_seeds(one_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
+    play_seeds(one_old_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
 }
 
 static void

@@ -323,21 +323,42 @@ push__refused_for_segments_that_are_lost__is_prepared_again(void **state)
     ramet_file_close(a);
 }
 
-/* What is refused for good can be given up: it does not come back. */
-static void
-reset__of_what_is_refused__fences_it(void **state)
+enum shape { AS_LARGE, CUT, CUT_AND_GROWN };
+
+/* A commit that may be under way, and what came after it. */
+static size_t
+commit_unknown(struct world *world, struct ramet_file *file, enum shape shape)
 {
-    struct world *const world = *state;
+    size_t size = SIZE;
+    struct ramet_err err;
+
+    change(file, SIZE, 2);
+    if (shape != AS_LARGE) {
+        size = SIZE / 4;
+        world_truncate(file, size);
+    }
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(file, NULL, &err), RAMET_EUNKNOWN);
+    if (shape == CUT_AND_GROWN) {
+        world_truncate(file, SIZE);
+        memset(bytes + size, 0, SIZE - size);
+        size = SIZE;
+    }
+    return size;
+}
+
+static void
+reset_what_is_refused(struct world *world, enum shape shape)
+{
     struct ramet_file *const a = make_volume(world, SIZE);
     char kept[500];
     uint8_t first[SIZE];
     struct ramet_err err;
     enum ramet_rc rc = RAMET_ECLOCK;
+    size_t size;
 
     memcpy(first, bytes, SIZE);
-    change(a, SIZE, 2);
-    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
-    assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EUNKNOWN);
+    size = commit_unknown(world, a, shape);
     for (uint64_t nth = 0; rc != RAMET_OK; nth++) {
         assert_true(nth < 20);
         ramet_faultstore_arm(world->faults[0], RAMET_FAULT_FAIL, nth,
@@ -347,10 +368,30 @@ reset__of_what_is_refused__fences_it(void **state)
     ramet_faultstore_land(world->faults[0]);
     OK(ramet_file_pull(a, NULL, e));
     world_expect(a, first, SIZE);
-    world_expect_plain(kept, bytes, SIZE);
+    world_expect_plain(kept, bytes, size);
     assert_true(is_fence(world, 2));
     world_expect_remote(world, 2, first, SIZE);
     ramet_file_close(a);
+}
+
+/* What is refused for good can be given up: it does not come back. */
+static void
+reset__of_what_is_refused__fences_it(void **state)
+{
+    reset_what_is_refused(*state, AS_LARGE);
+}
+
+/* Its pages are had again from the remote, that were cut off here. */
+static void
+reset__of_a_cut_that_is_refused__has_all_again(void **state)
+{
+    reset_what_is_refused(*state, CUT);
+}
+
+static void
+reset__of_a_cut_that_is_refused_and_grew_since__has_all_again(void **state)
+{
+    reset_what_is_refused(*state, CUT_AND_GROWN);
 }
 
 int
@@ -377,6 +418,12 @@ main(void)
             world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(reset__of_what_is_refused__fences_it,
                                         world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            reset__of_a_cut_that_is_refused__has_all_again, world_setup,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            reset__of_a_cut_that_is_refused_and_grew_since__has_all_again,
+            world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
  * and listen to it: nothing of it stays, nobody is told that it was damaged.
  */
 #include <arpa/inet.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "core/thread.h"
 #include "metastore/catalog.h"
+#include "server/gone.h"
 #include "tests/server/fixture.h"
 
 /* ---- requests as plain text ------------------------------------------------ */
@@ -454,6 +456,47 @@ deletions__against_committers__leave_nothing(void **state)
     fixture_stop(&f);
 }
 
+struct late_writer {
+    struct ramet_gone *gone;
+    struct ramet_vid volume;
+    atomic_bool is_done;
+};
+
+/* It has begun, and goes on until somebody marks the volume. */
+static void *
+write_late(void *arg)
+{
+    struct late_writer *const w = arg;
+
+    while (!ramet_gone_has(w->gone, &w->volume))
+        sched_yield();
+    for (int i = 0; i < 1000; i++) /* who does not wait is through by then */
+        sched_yield();
+    atomic_store(&w->is_done, true);
+    ramet_gone_leave(w->gone, &w->volume);
+    return NULL;
+}
+
+static void
+mark__waits_for_who_has_begun_to_write(void **state)
+{
+    struct late_writer w = {.is_done = false};
+    struct ramet_thread thread;
+
+    (void)state;
+    assert_int_equal(ramet_gone_new(&w.gone, NULL), RAMET_OK);
+    assert_int_equal(ramet_id_new(&w.volume.id, NULL), RAMET_OK);
+    assert_true(ramet_gone_enter(w.gone, &w.volume));
+    assert_int_equal(
+        ramet_thread_start(&thread, "late-writer", write_late, &w, NULL),
+        RAMET_OK);
+    ramet_gone_mark(w.gone, &w.volume);
+    assert_true(atomic_load(&w.is_done));
+    ramet_thread_join(&thread);
+    assert_false(ramet_gone_enter(w.gone, &w.volume));
+    ramet_gone_free(w.gone);
+}
+
 int
 main(void)
 {
@@ -467,6 +510,7 @@ main(void)
         cmocka_unit_test(
             leftovers__of_a_writer_that_did_not_know__can_be_deleted),
         cmocka_unit_test(deletions__against_committers__leave_nothing),
+        cmocka_unit_test(mark__waits_for_who_has_begun_to_write),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

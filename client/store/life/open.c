@@ -166,6 +166,7 @@ forget_files(struct ramet_replica *replica)
     if (replica->base_fd >= 0)
         os->close(os->ctx, replica->base_fd);
     replica->presence_fd = replica->base_fd = -1;
+    replica->presence_is_named = false;
 }
 
 /* With the open byte held. */

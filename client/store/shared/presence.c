@@ -93,10 +93,10 @@ ramet_presence_decode(uint32_t pgno, uint64_t word, bool checked)
 
 /* ---- the file ------------------------------------------------------------ */
 
-/* Its name lasts from the beginning: nobody syncs it later. Empty, it says
+/* Its name lasts before a word is in it: nobody syncs it later. Empty, it says
  * nothing of any page. */
 static int
-make_presence(const struct ramet_replica *replica)
+make_presence(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
     int fd =
@@ -110,6 +110,7 @@ make_presence(const struct ramet_replica *replica)
     if (fd < 0)
         return fd;
     result = os->sync(os->ctx, replica->dir_fd);
+    replica->presence_is_named = result == 0;
     if (result == 0)
         return fd;
     os->unlink(os->ctx, replica->dir_fd, RAMET_PRESENCE_NAME, false);
@@ -141,6 +142,28 @@ open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
     }
     ramet_mutex_unlock(&replica->mutex);
     return rc;
+}
+
+/* Empty, it may be of somebody who died before he had synced its name. */
+static enum ramet_rc
+make_name_last(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_os_stat st;
+    int result;
+
+    assert(replica->presence_fd >= 0);
+    assert(ramet_may_write_base(replica));
+    if (replica->presence_is_named)
+        return RAMET_OK;
+    result = os->stat(os->ctx, replica->presence_fd, &st);
+    if (result == 0 && st.size_bytes == 0)
+        result = os->sync(os->ctx, replica->dir_fd);
+    if (result < 0)
+        return RAMET_FAIL_OS(err, result, "sync the name of %s",
+                             RAMET_PRESENCE_NAME);
+    replica->presence_is_named = true;
+    return RAMET_OK;
 }
 
 /* ---- words on disk -------------------------------------------------------- */
@@ -179,6 +202,8 @@ write_words(struct ramet_replica *replica, uint32_t first, uint32_t count,
 
     assert(first >= 1);
     assert(ramet_may_write_base(replica));
+    if (rc == RAMET_OK)
+        rc = make_name_last(replica, err);
     while (rc == RAMET_OK && count != 0) {
         const uint32_t now = count < batch ? count : batch;
 

@@ -76,6 +76,7 @@ struct ramet_replica {
     struct ramet_recent *recent;         /* NULL: nothing is noted */
     struct ramet_placed *_Atomic placed; /* NULL: none yet; see there */
     int presence_fd;                     /* -1: not open */
+    bool presence_is_named;              /* ... and its name lasts; base lock */
 
     unsigned refs;              /* registry's mutex */
     struct ramet_replica *next; /* registry's list */

@@ -250,6 +250,35 @@ reader__does_not_wait_behind_what_was_named(void **state)
     fixture_close(&f);
 }
 
+/* A page that comes for one commit is no page of another with the same number: the
+ * store went back, and another way. */
+static void
+page__that_comes_for_another_line_is_not_taken(void **state)
+{
+    struct fixture f;
+    struct ramet_pageset named;
+    struct ramet_head other;
+    uint8_t page[PAGE_SIZE];
+    bool here = true;
+
+    (void)state;
+    fixture_open(&f);
+    ramet_pageset_init(&named);
+    assert_int_equal(
+        ramet_pageset_add_run(&named, (struct ramet_run){1, NAMED_PAGES}),
+        RAMET_OK);
+    assert_int_equal(ramet_pipeline_bring_ahead(f.pipeline, &f.head, &named, 0),
+                     NAMED_PAGES);
+    ramet_pageset_done(&named);
+    other = f.head;
+    other.hash.bytes[0] ^= 1;
+    assert_int_equal(ramet_pipeline_read(f.pipeline, &f, &other, NAMED_PAGES,
+                                         page, &here, READ_WAIT_MS,
+                                         look_nowhere, NULL, NULL),
+                     RAMET_EWENTBACK);
+    fixture_close(&f);
+}
+
 /* Also where they are told some at a time: more would push out what was read. Those
  * that are here already need none. */
 static void
@@ -328,6 +357,7 @@ main(void)
         cmocka_unit_test(
             pages_of_a_question__are_brought_as_far_as_there_is_room),
         cmocka_unit_test(reader__does_not_wait_behind_what_was_named),
+        cmocka_unit_test(page__that_comes_for_another_line_is_not_taken),
         cmocka_unit_test(
             reader__of_what_was_named_has_it_with_the_rest_in_one_request),
     };

@@ -120,6 +120,18 @@ power_cut__after_a_kill__loses_nothing(void **state)
     }
 }
 
+/* Seed 3: the name of presence was not synced by whoever made it, and died, nor by who
+ * wrote words into it then. */
+static void
+power_cut__after_a_kill_of_old__loses_nothing(void **state)
+{
+    const uint64_t before = seed;
+
+    seed = 3;
+    power_cut__after_a_kill__loses_nothing(state);
+    seed = before;
+}
+
 /* One call fails. True when it did not come to that. */
 static bool
 fail_once(const struct crash_scenario *scenario, unsigned classes, long nth,
@@ -315,6 +327,10 @@ main(int argc, char **argv)
                 "power cut", power_cut__at_each_operation__loses_nothing, i);
             tests[count++] = test_of("kill, power cut",
                                      power_cut__after_a_kill__loses_nothing, i);
+            if (strcmp(crash_scenarios[i].name, "adopt") == 0)
+                tests[count++] =
+                    test_of("kill, power cut, seed 3",
+                            power_cut__after_a_kill_of_old__loses_nothing, i);
         }
         if (memory)
             tests[count++] =

@@ -237,6 +237,51 @@ adoption__over_a_pull_in_the_log__takes_what_that_changed(void **state)
     image_unref(new);
 }
 
+/* ... or a commit that cut pages off, which the file has still. */
+static void
+adoption__over_a_cut_in_the_log__takes_what_was_cut_off(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct image *const old = place_image(1, 20 * PLACE_PAGE);
+    struct image *const cut = image_copy(old);
+    struct ramet_remote_point point;
+    struct ramet_replica_state s;
+    struct ramet_session *session;
+    uint64_t count = 0;
+    pid_t child;
+
+    image_resize(cut, 5 * PLACE_PAGE);
+    remote_add(&p->remote, image_ref(old));
+    point = remote_point(&p->remote, 1);
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    session = place_open(p, 0);
+    place_expect(session, old, __LINE__);
+    ramet_session_close(session); /* whole and clean */
+    child = child_fork();
+    if (child == 0) {
+        session = place_open_in_child(p);
+        child_require(place_commit(session, cut, NULL) == RAMET_OK, "cut",
+                      NULL);
+        _exit(0);
+    }
+    child_await(child);
+    store_write_plain(p->path, old); /* a backup of before the cut */
+    OK(ramet_replica_adopt_base(p->path, &options, &count, e));
+    session = place_open(p, 0);
+    memset(&s, 0, sizeof(s));
+    OK(ramet_session_state(session, &s, e));
+    assert_int_equal(s.least_page_count_later, 5);
+    for (uint32_t pgno = 6; pgno <= 20; pgno++)
+        assert_true(ramet_pageset_contains(&s.later, pgno));
+    place_expect(session, old, __LINE__);
+    ramet_replica_state_done(&s);
+    ramet_session_close(session);
+    image_unref(old);
+    image_unref(cut);
+}
+
 int
 main(void)
 {
@@ -247,6 +292,7 @@ main(void)
         TEST(adopted_file__that_is_closed_at_once__has_its_checksums),
         TEST(adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong),
         TEST(adoption__over_a_pull_in_the_log__takes_what_that_changed),
+        TEST(adoption__over_a_cut_in_the_log__takes_what_was_cut_off),
     };
 #undef TEST
 

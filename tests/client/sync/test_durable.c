@@ -263,6 +263,40 @@ commit__of_unknown_fate_is_resolved_first(void **state)
     ramet_file_close(a);
 }
 
+/* A request that came to nothing in time may have been sent: where it was that of the
+ * commit itself, the fate is not known, and that is what is said. */
+static void
+commit__whose_answer_is_late__is_of_unknown_fate(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_objstore *const store = world->faults[0];
+    unsigned unknown = 0;
+    bool fired = true;
+
+    for (uint64_t nth = 0; fired; nth++) {
+        struct ramet_err err;
+        enum ramet_rc rc;
+
+        assert_true(nth < 20);
+        ramet_faultstore_reset_counts(store);
+        ramet_faultstore_arm(store, RAMET_FAULT_FAIL, nth, RAMET_ETIMEOUT);
+        rc = world_try_write(a, nth, "t", 1, &err);
+        fired = ramet_faultstore_fired(store);
+        ramet_faultstore_arm(store, RAMET_FAULT_NONE, 0, RAMET_OK);
+        if (rc != RAMET_OK)
+            assert_int_equal(rc, ramet_faultstore_counts(store).puts > 0
+                                     ? RAMET_EUNKNOWN
+                                     : RAMET_ETIMEOUT);
+        unknown += rc == RAMET_EUNKNOWN;
+        write_in_the_end(a, nth, "t", 1);
+        bytes[nth] = 't';
+    }
+    assert_true(unknown > 0);
+    world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
+    ramet_file_close(a);
+}
+
 /* What was committed in another mode before goes first. */
 static void
 commit__pushes_what_is_pending_first(void **state)
@@ -513,6 +547,7 @@ main(void)
         T(commit__with_a_super_journal_is_refused),
         T(commit__kept_after_the_directory_was_renamed__is_in_it),
         T(commit__of_unknown_fate_is_resolved_first),
+        T(commit__whose_answer_is_late__is_of_unknown_fate),
         T(commit__pushes_what_is_pending_first),
         T(commit__can_be_cut_to_the_size_in_the_header),
         T(commit__that_cuts_off_and_regrows__sends_zeros),

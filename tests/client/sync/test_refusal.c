@@ -287,11 +287,10 @@ remove_segment(void *ctx, const char *key, uint64_t size_bytes)
     return true;
 }
 
-/* Segments were sent, and the store lost them before the commit came. */
 static void
-push__refused_for_segments_that_are_lost__is_prepared_again(void **state)
+push_without_its_segment(struct world *world, bool leaves_a_part)
 {
-    struct world *const world = *state;
+    static const struct iovec part = {bytes, 100};
     struct ramet_file *const a = make_volume(world, LARGE);
     char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX], key[RAMET_KEY_MAX];
     struct ramet_vid volume;
@@ -306,6 +305,8 @@ push__refused_for_segments_that_are_lost__is_prepared_again(void **state)
     key[0] = '\0';
     OK(ramet_objstore_list(world->store, prefix, "", remove_segment, key, e));
     OK(ramet_objstore_remove(world->store, key, e));
+    if (leaves_a_part)
+        OK(ramet_objstore_put(world->store, key, &part, 1, e));
     for (uint64_t nth = 0;; nth++) {
         enum ramet_rc rc;
 
@@ -321,6 +322,19 @@ push__refused_for_segments_that_are_lost__is_prepared_again(void **state)
     assert_true(is_fence(world, 2));
     world_expect_remote(world, 3, bytes, LARGE);
     ramet_file_close(a);
+}
+
+/* Segments were sent, and the store lost them before the commit came. */
+static void
+push__refused_for_segments_that_are_lost__is_prepared_again(void **state)
+{
+    push_without_its_segment(*state, false);
+}
+
+static void
+push__refused_for_segments_that_are_cut__is_prepared_again(void **state)
+{
+    push_without_its_segment(*state, true);
 }
 
 enum shape { AS_LARGE, CUT, CUT_AND_GROWN };
@@ -415,6 +429,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(
             push__refused_for_segments_that_are_lost__is_prepared_again,
+            world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            push__refused_for_segments_that_are_cut__is_prepared_again,
             world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(reset__of_what_is_refused__fences_it,
                                         world_setup, world_teardown),

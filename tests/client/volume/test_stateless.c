@@ -336,6 +336,39 @@ stateless_reader__survives_failure_of_each_request(void **state)
     }
 }
 
+/* So does one that is to move on to a later commit: where that fails it is where it
+ * was, as a whole. */
+static void
+stateless_reader__whose_move_fails__stays_where_it_was(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_stateless_reader *stateless;
+    bool fired = true;
+
+    f->model.never_inline = true;
+    model_write(&f->model, 1, 20);
+    stateless = open_stateless(f, NULL, 1u << 20);
+    for (uint64_t nth = 0; fired; nth++) {
+        const uint64_t before = ramet_stateless_snapshot(stateless)->lsn;
+        uint64_t lsn;
+        enum ramet_rc rc;
+
+        assert_true(nth < 100);
+        model_write(&f->model, 1, 2 + (uint32_t)nth % 5);
+        ramet_faultstore_arm(f->faults, RAMET_FAULT_FAIL, nth, RAMET_EIO);
+        rc = ramet_stateless_fetch(stateless, NULL);
+        fired = ramet_faultstore_fired(f->faults);
+        ramet_faultstore_arm(f->faults, RAMET_FAULT_NONE, 0, RAMET_OK);
+        lsn = ramet_stateless_snapshot(stateless)->lsn;
+        assert_int_equal(ramet_stateless_head(stateless)->lsn, lsn);
+        assert_int_equal(lsn, rc == RAMET_OK ? f->model.lsn : before);
+        assert_int_equal(ramet_stateless_pin(stateless, NULL), RAMET_OK);
+        check_reader(f, stateless, lsn);
+        ramet_stateless_unpin(stateless);
+    }
+    ramet_stateless_close(stateless);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -343,6 +376,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(stateless_reader__shows_every_lsn),
+        T(stateless_reader__whose_move_fails__stays_where_it_was),
         T(stateless_reader__follows_but_asks_at_most_once_a_second),
         T(stateless_reader__keeps_what_did_not_change),
         T(stateless_reader__stays_where_it_was_while_the_remote_is_gone),

@@ -22,6 +22,9 @@
 /* What the first block may hold; each further one as much as leaves
  * RAMET_DELTA_BODY_BYTES if it is like the one before. */
 #define FIRST_CONTENT (RAMET_DELTA_BODY_BYTES / 2 * 3)
+/* The frame of so little takes no time whatever the level, and some bytes less. */
+#define LITTLE 512u
+#define LITTLE_LEVEL 19
 #define AGEING 8u /* see note_image() */
 #define USED_UNIT 4096u
 /* Of zstd, to see what something takes: a few hundredths more than it will. */
@@ -35,6 +38,7 @@ static_assert(RAMET_DELTA_CONTENT_BYTES_MAX + 2 * RAMET_PAGE_SIZE_MAX <=
 
 struct ramet_delta_writer {
     uint32_t page_size;
+    int level;           /* of blocks that are not little */
     ZSTD_CCtx *cctx;     /* of blocks */
     ZSTD_CCtx *scale;    /* to see what deltas and images take */
     const uint8_t *dict; /* of images; NULL: none */
@@ -66,6 +70,7 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
     assert(ramet_page_size_valid(page_size));
     if (writer != NULL) {
         writer->page_size = page_size;
+        writer->level = level;
         writer->content_most = FIRST_CONTENT;
         ramet_buf_init(&writer->sums, RAMET_DELTA_BLOCK_MAX);
         ramet_buf_init(&writer->steps, RAMET_DELTA_BLOCK_MAX);
@@ -81,8 +86,6 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
     if (writer == NULL || writer->cctx == NULL || writer->scale == NULL ||
         writer->maker == NULL || writer->made == NULL ||
         writer->image == NULL ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(writer->cctx,
-                                            ZSTD_c_compressionLevel, level)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(
             writer->scale, ZSTD_c_compressionLevel, SCALE_LEVEL))) {
         ramet_delta_writer_free(writer);
@@ -380,8 +383,12 @@ end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
     body = ramet_buf_extend(&writer->bodies, bound);
     if (body == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
-    got = ZSTD_compress2(writer->cctx, body, bound, writer->content.data,
-                         writer->content.len);
+    got = ZSTD_CCtx_setParameter(writer->cctx, ZSTD_c_compressionLevel,
+                                 writer->content.len > LITTLE ? writer->level
+                                                              : LITTLE_LEVEL);
+    if (!ZSTD_isError(got))
+        got = ZSTD_compress2(writer->cctx, body, bound, writer->content.data,
+                             writer->content.len);
     if (ZSTD_isError(got))
         return RAMET_FAIL(err, RAMET_ENOMEM, "block of deltas: %s",
                           ZSTD_getErrorName(got));

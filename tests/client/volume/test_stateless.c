@@ -19,16 +19,24 @@ struct fixture {
     struct ramet_objstore *faults;
     struct model model;
     struct ramet_remote_client *client;
-    struct ramet_os os; /* the system's, with a clock that stands still */
+    struct ramet_os os; /* the system's, with clocks that stand still */
 };
 
 static uint64_t clock_ns;
+static uint64_t boot_ns;
 
 static uint64_t
 fake_mono_ns(void *ctx)
 {
     (void)ctx;
     return clock_ns;
+}
+
+static uint64_t
+fake_boot_ns(void *ctx)
+{
+    (void)ctx;
+    return boot_ns;
 }
 
 static void
@@ -48,6 +56,8 @@ setup(void **state)
     clock_ns = 1000000000000;
     f->os = *ramet_os_system();
     f->os.mono_ns = fake_mono_ns;
+    boot_ns = 5000000000000;
+    f->os.boot_ns = fake_boot_ns;
     assert_int_equal(ramet_memstore_open(&f->store, NULL), RAMET_OK);
     assert_int_equal(ramet_catalog_check(f->store, true, NULL), RAMET_OK);
     model_init(&f->model, f->store, 42);
@@ -94,7 +104,8 @@ open_stateless(struct fixture *f, const char *at, size_t cache_bytes)
     return stateless;
 }
 
-/* Every page that the stateless reader shows is the model's at that LSN. */
+/* Every page that the stateless reader shows is the model's at that LSN, and so is
+ * what it tells of the first. */
 static void
 check_reader(struct fixture *f, struct ramet_stateless_reader *stateless,
              uint64_t lsn)
@@ -108,6 +119,9 @@ check_reader(struct fixture *f, struct ramet_stateless_reader *stateless,
     assert_true(ramet_stateless_snapshot(stateless)->lsn == lsn);
     assert_true(ramet_stateless_snapshot(stateless)->page_count ==
                 version->page_count);
+    model_fill(wanted, size, version->pages[0]);
+    assert_memory_equal(ramet_stateless_snapshot(stateless)->header, wanted,
+                        100);
     for (uint32_t i = 0; i < version->page_count; i++) {
         model_fill(wanted, size, version->pages[i]);
         assert_int_equal(ramet_stateless_read(stateless, (uint64_t)i * size,
@@ -337,36 +351,110 @@ stateless_reader__survives_failure_of_each_request(void **state)
 }
 
 /* So does one that is to move on to a later commit: where that fails it is where it
- * was, as a whole. */
+ * was, as a whole, and what it shows is no fresher than before. */
 static void
 stateless_reader__whose_move_fails__stays_where_it_was(void **state)
 {
     struct fixture *const f = *state;
     struct ramet_stateless_reader *stateless;
-    bool fired = true;
+    unsigned failed = 0, moved = 0;
 
     f->model.never_inline = true;
     model_write(&f->model, 1, 20);
     stateless = open_stateless(f, NULL, 1u << 20);
-    for (uint64_t nth = 0; fired; nth++) {
+    /* What an earlier try brought is not asked for again, so that the same request
+     * is another one each time. */
+    for (unsigned i = 0; i < 200; i++) {
         const uint64_t before = ramet_stateless_snapshot(stateless)->lsn;
+        const uint64_t looked_ms = ramet_stateless_looked_boot_ms(stateless);
+        const uint64_t nth = model_random(&f->model, 6);
         uint64_t lsn;
         enum ramet_rc rc;
 
-        assert_true(nth < 100);
-        model_write(&f->model, 1, 2 + (uint32_t)nth % 5);
+        boot_ns += 1000000000;
+        if (before == f->model.lsn)
+            model_write(&f->model, 1, 2 + i % 5);
         ramet_faultstore_arm(f->faults, RAMET_FAULT_FAIL, nth, RAMET_EIO);
         rc = ramet_stateless_fetch(stateless, NULL);
-        fired = ramet_faultstore_fired(f->faults);
         ramet_faultstore_arm(f->faults, RAMET_FAULT_NONE, 0, RAMET_OK);
+        failed += rc != RAMET_OK;
+        moved += rc == RAMET_OK;
         lsn = ramet_stateless_snapshot(stateless)->lsn;
         assert_int_equal(ramet_stateless_head(stateless)->lsn, lsn);
         assert_int_equal(lsn, rc == RAMET_OK ? f->model.lsn : before);
+        assert_int_equal(ramet_stateless_looked_boot_ms(stateless),
+                         rc == RAMET_OK ? boot_ns / 1000000 : looked_ms);
         assert_int_equal(ramet_stateless_pin(stateless, NULL), RAMET_OK);
         check_reader(f, stateless, lsn);
         ramet_stateless_unpin(stateless);
     }
+    assert_true(failed > 20 && moved > 20);
     ramet_stateless_close(stateless);
+}
+
+static void
+set_back(struct fixture *f)
+{
+    char key[RAMET_KEY_MAX];
+
+    ramet_commit_key(&f->model.volume, f->model.lsn, key);
+    assert_int_equal(ramet_objstore_remove(f->store, key, NULL), RAMET_OK);
+    model_drop_newest(&f->model);
+    model_reopen(&f->model); /* another machine */
+}
+
+/* It can't be told anew in a read, and is not moved to what it never read. */
+static void
+expect_went_back(struct ramet_stateless_reader *stateless, uint64_t lsn)
+{
+    struct ramet_err err;
+
+    for (unsigned i = 0; i < 2; i++) {
+        const uint64_t looked_ms = ramet_stateless_looked_boot_ms(stateless);
+
+        clock_ns += RAMET_STATELESS_LOOK_MS * 1000000ull;
+        boot_ns += 1000000000;
+        assert_int_equal(ramet_stateless_pin(stateless, &err), RAMET_EWENTBACK);
+        assert_int_equal(ramet_stateless_fetch(stateless, &err),
+                         RAMET_EWENTBACK);
+        assert_non_null(strstr(err.text, "went back in time"));
+        assert_int_equal(ramet_stateless_snapshot(stateless)->lsn, lsn);
+        assert_int_equal(ramet_stateless_looked_boot_ms(stateless), looked_ms);
+    }
+}
+
+/* A store that was restored: each reader that is ahead of it, or on another line, is
+ * told, though an opening by the same client made it forget what it had seen. */
+static void
+stateless_reader__of_a_store_that_went_back_is_told(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_stateless_reader *ahead, *also, *anew;
+
+    model_write(&f->model, 1, 50);
+    model_write(&f->model, 3, 2);
+    ahead = open_stateless(f, NULL, 0);
+    also = open_stateless(f, NULL, 0);
+    set_back(f);
+    expect_went_back(ahead, 2);
+    ramet_remote_client_forget(f->client, &f->model.volume);
+    anew = open_stateless(f, NULL, 0);
+    assert_int_equal(ramet_stateless_pin(anew, NULL), RAMET_OK);
+    check_reader(f, anew, 1);
+    ramet_stateless_unpin(anew);
+    expect_went_back(also, 2);
+    expect_went_back(ahead, 2);
+    model_write(&f->model, 5, 2); /* another commit 2 */
+    expect_went_back(also, 2);
+    model_write(&f->model, 6, 2);
+    expect_went_back(ahead, 2);
+    clock_ns += RAMET_STATELESS_LOOK_MS * 1000000ull;
+    assert_int_equal(ramet_stateless_pin(anew, NULL), RAMET_OK);
+    check_reader(f, anew, 3);
+    ramet_stateless_unpin(anew);
+    ramet_stateless_close(anew);
+    ramet_stateless_close(also);
+    ramet_stateless_close(ahead);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -384,6 +472,7 @@ main(void)
         T(stateless_reader__of_a_volume_without_commits_is_empty),
         T(stateless_reader__scans_in_few_requests_and_little_memory),
         T(stateless_reader__survives_failure_of_each_request),
+        T(stateless_reader__of_a_store_that_went_back_is_told),
     };
     return cmocka_run_group_tests_name("stateless", tests, NULL, NULL);
 }

@@ -301,6 +301,39 @@ name_object__notices_every_flipped_bit(void **state)
     }
 }
 
+/* An object that is right, but of another number or name: what the name meant once is
+ * not what it means. */
+static void
+name_object__under_the_key_of_another__is_none(void **state)
+{
+    static const char *const others[] = {"names/x/fffffffffffffffd",
+                                         "names/y/fffffffffffffffe"};
+    struct ramet_objstore *const store = *state;
+    const struct ramet_vid a = vid(1), b = vid(2);
+    struct ramet_vid found;
+    uint8_t object[48];
+
+    assert_int_equal(ramet_catalog_bind(store, "x", &a, false, NULL), RAMET_OK);
+    assert_int_equal(ramet_catalog_bind(store, "x", &b, true, NULL), RAMET_OK);
+    assert_int_equal(ramet_catalog_resolve(store, "x", &found, NULL), RAMET_OK);
+    assert_memory_equal(&found, &b, sizeof(b));
+    assert_int_equal(ramet_objstore_read_full(store, "names/x/fffffffffffffffe",
+                                              0, object, sizeof(object), NULL),
+                     RAMET_OK);
+    for (size_t i = 0; i < 2; i++) {
+        const struct iovec part = {object, sizeof(object)};
+
+        if (i == 0)
+            assert_int_equal(ramet_objstore_remove(store, others[i], NULL),
+                             RAMET_OK);
+        assert_int_equal(ramet_objstore_put(store, others[i], &part, 1, NULL),
+                         RAMET_OK);
+        assert_int_equal(
+            ramet_catalog_resolve(store, i == 0 ? "x" : "y", &found, NULL),
+            RAMET_ECORRUPT);
+    }
+}
+
 struct seen {
     char text[1024];
 };
@@ -637,6 +670,8 @@ main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(name_object__notices_every_flipped_bit,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            name_object__under_the_key_of_another__is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_list__has_names_in_order_then_the_nameless, setup,
             teardown),

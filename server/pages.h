@@ -33,8 +33,8 @@ struct ramet_pages_run {
     uint32_t first, last;
 };
 
-/* What a client need not be sent: pages that it has, with all that leads to them, and
- * pages that it asked for in other requests. In any order; one may come twice. */
+/* What a client need not be sent of: pages that it has or knows the way to, and pages that
+ * it asked for in other requests. In any order; one may come twice. */
 struct ramet_pages_known {
     uint32_t here_count, coming_count;
     uint32_t here[RAMET_PAGES_KNOWN_MAX], coming[RAMET_PAGES_KNOWN_MAX];

@@ -24,9 +24,9 @@
 #define METADATA_MAX (RANGES_MAX - 3 * SLICE_PAGES)
 /* What stands before a range's bytes, and what ends an answer, is shorter. */
 #define RECORD_TEXT_MAX 64u
-/* Of pages that the client has or waits for: a block and a dictionary each, and the way to
- * those of a slice. */
-#define KNOWN_NUMBERS_MAX (4u * RAMET_PAGES_KNOWN_MAX + 8u * SLICE_PAGES)
+/* Of pages that the client has or waits for: a block each, and the way to those of a
+ * slice. */
+#define KNOWN_NUMBERS_MAX (2u * RAMET_PAGES_KNOWN_MAX + 8u * SLICE_PAGES)
 #define FRESH_CACHE_BYTES (1u << 20)
 
 struct range {
@@ -232,9 +232,9 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
 
 /* ---- what the client has, or waits for ------------------------------------------ */
 
-/* The blocks of deltas of these pages are not to be sent; `is_here`: nor are their
- * dictionaries, and what leads to those of the first slice. It is a hint: what can't
- * be found is sent. */
+/* The blocks of deltas of these pages are not to be sent; `is_here`: nor is what leads to
+ * those of the first slice. Dictionaries are, if they are asked for: who knows a page's way
+ * may lack what it is decoded with. It is a hint: what can't be found is sent. */
 static void
 pass_over(struct ramet_answer *answer, struct slice *slice, bool is_here,
           bool is_first)
@@ -251,13 +251,9 @@ pass_over(struct ramet_answer *answer, struct slice *slice, bool is_here,
     for (size_t i = 0; rc == RAMET_OK && i < slice->count; i++) {
         const struct ramet_located *const located = &slice->located[i];
         const struct range block = range_of_extent(&located->block.extent);
-        const struct range dict = range_of_extent(&located->image.base);
 
         if (ramet_located_has_delta(located))
             (void)set_add(answer, &block);
-        if (is_here && located->image.page_count > 0 &&
-            located->image.kind == RAMET_FRAME_DICT)
-            (void)set_add(answer, &dict);
     }
 }
 

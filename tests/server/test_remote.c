@@ -16,6 +16,7 @@
 #include "core/hash.h"
 #include "core/thread.h"
 #include "metastore/catalog.h"
+#include "pagestore/segment.h"
 #include "tests/server/fixture.h"
 #include "tests/support/point.h"
 
@@ -296,6 +297,67 @@ remote__gives_out_pages_with_deltas_as_both_parts_came(void **state)
     }
     fresh->ops->close(fresh);
     model_done(&model);
+    fixture_stop(&f);
+}
+
+/* A dictionary that `model` compresses with from now on; *out_dict is the caller's. */
+static void
+use_dictionary(struct model *model, uint64_t content, uint8_t **out_dict)
+{
+    uint8_t *const samples = malloc((size_t)2000 * 512);
+    size_t len = 0;
+    bool worth = false;
+
+    assert_non_null(samples);
+    for (uint64_t i = 0; i < 2000; i++)
+        model_fill(samples + i * 512, 512, content + i);
+    assert_int_equal(
+        ramet_dict_train(samples, 2000, 512, &worth, out_dict, &len, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
+                                      len, &model->dict_extent, NULL),
+                     RAMET_OK);
+    model->dict = *out_dict;
+    model->dict_len = len;
+    free(samples);
+}
+
+/* Pages that are located are named to the server as such whose way is here; it sends
+ * the dictionary all the same that they are asked for with. */
+static void
+remote__brings_the_dictionary_of_pages_that_it_located(void **state)
+{
+    struct coming coming = {.count = 0};
+    uint32_t pgnos[] = {1009, 970, 971};
+    struct ramet_remote *fresh;
+    uint8_t *dicts[2] = {NULL};
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model.never_inline = true;
+    use_dictionary(&model, 1, &dicts[0]);
+    model_write(&model, 1, 2000);
+    use_dictionary(&model, 70000, &dicts[1]);
+    model_write(&model, 1009, 16);
+    fresh = fixture_connect(&f, NULL);
+    /* Of the second one, the newest dictionary is another. */
+    for (unsigned i = 0; i < 3; i++) {
+        coming.count = 0;
+        assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                           point_at(model.history, model.lsn),
+                                           &pgnos[i], 1, false, note_page,
+                                           &coming, &err),
+                         RAMET_OK);
+        assert_true(i == 1 || coming.count == 1);
+    }
+    fresh->ops->close(fresh);
+    model_done(&model);
+    ramet_free(dicts[0]);
+    ramet_free(dicts[1]);
     fixture_stop(&f);
 }
 
@@ -777,6 +839,8 @@ main(void)
             remote__brings_pages_in_one_request_and_in_the_order_asked),
         cmocka_unit_test(
             remote__gives_out_pages_with_deltas_as_both_parts_came),
+        cmocka_unit_test(
+            remote__brings_the_dictionary_of_pages_that_it_located),
         cmocka_unit_test(remote__opens_a_volume_in_one_request),
         cmocka_unit_test(remote__what_opening_was_told_answers_nobody_later),
         cmocka_unit_test(remote__asks_for_no_heads_that_it_has),

@@ -348,6 +348,24 @@ class Api(unittest.TestCase):
         self.problem(self.server.request("DELETE", nil), 404, "notfound")
         self.assertEqual(self.get(self.base + "/head")[0], 200)
 
+    def test_commit_on_nothing_is_no_conflict(self):
+        """Of a volume that begins later here, or ends earlier: nobody was first."""
+        source, target = Server(SERVE), Server(SERVE)
+        self.addCleanup(source.close)
+        self.addCleanup(target.close)
+        vid = make(source, "app", 3, 5)[0]
+        commits = "/v1/volumes/%s/commits" % vid
+        objects = {lsn: source.request("GET", "%s/%d" % (commits, lsn))[2]
+                   for lsn in range(1, 7)}
+        put = lambda lsn: target.request("POST", commits, objects[lsn])
+        for newest in range(3):
+            if newest:
+                self.assertEqual(put(newest)[0], 201)
+            for lsn in range(newest + 2, 7):
+                told = self.problem(put(lsn), 409, "wentback")
+                self.assertIn("ends at LSN %d here" % newest, told["detail"])
+        self.assertEqual(put(3)[0], 201)
+
     def test_commit_refused(self):
         path = self.base + "/commits"
         newest = self.get(self.base + "/commits/%d" % self.lsn)[2]

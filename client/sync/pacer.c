@@ -7,8 +7,10 @@
 
 #include <assert.h>
 
-#define SHARE 4u         /* rule (1) */
-#define DEFER_PUSHES 10u /* rule (3) */
+#define SHARE 4u                 /* rule (1) */
+#define DEFER_PUSHES 10u         /* rule (3) */
+#define DEFER_BYTES_PER_MS 1048u /* a MiB a second; rule (3) */
+#define PAUSE 3u                 /* times what lay between the last commits */
 
 void
 ramet_pacer_init(struct ramet_pacer *pacer, uint64_t interval_ms)
@@ -24,13 +26,41 @@ ramet_pacer_done(struct ramet_pacer *pacer)
     ramet_pageset_done(&pacer->pushed);
 }
 
+static uint64_t
+later_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t
+pause_ms(const struct ramet_pacer *pacer)
+{
+    return later_of(RAMET_PACER_QUIET_MS, PAUSE * pacer->between_ms);
+}
+
+/* What lies between commits: the longest of late, which fades as quicker ones
+ * come. What comes after a longer time begins anew. */
+static void
+note_distance(struct ramet_pacer *pacer, uint64_t now_ms)
+{
+    const uint64_t passed_ms = now_ms - pacer->last_commit_ms;
+    const uint64_t faded_ms = pacer->between_ms * 7 / 8;
+
+    if (passed_ms * PAUSE > RAMET_PACER_QUIET_MAX_MS)
+        pacer->between_ms = 0;
+    else
+        pacer->between_ms = later_of(passed_ms, faded_ms);
+    assert(pause_ms(pacer) <= RAMET_PACER_QUIET_MAX_MS);
+}
+
 void
 ramet_pacer_commit(struct ramet_pacer *pacer, uint64_t now_ms)
 {
     assert(now_ms > 0);
+    note_distance(pacer, now_ms);
     /* The burst before this commit is over if it was quiet since. */
     if (pacer->dirty_since_ms == 0 &&
-        now_ms - pacer->last_commit_ms >= RAMET_PACER_QUIET_MS) {
+        now_ms - pacer->last_commit_ms >= pause_ms(pacer)) {
         ramet_pageset_clear(&pacer->pushed);
         pacer->last_end_ms = 0;
         pacer->last_took_ms = 0;
@@ -80,23 +110,25 @@ count_common(const struct ramet_pageset *a, const struct ramet_pageset *b)
 }
 
 static uint64_t
-later_of(uint64_t a, uint64_t b)
+sooner_of(uint64_t a, uint64_t b)
 {
-    return a > b ? a : b;
+    return a < b ? a : b;
 }
 
-/* When rule (2) lets it go at the latest: rule (3). */
+/* When rule (2) lets it go at the latest, where it sends `again` bytes once
+ * more: rule (3). */
 static uint64_t
-give_up_ms(const struct ramet_pacer *pacer)
+give_up_ms(const struct ramet_pacer *pacer, uint64_t again)
 {
-    const uint64_t quiet_ms =
-        later_of(RAMET_PACER_QUIET_MS, pacer->interval_ms);
+    const uint64_t quiet_ms = later_of(pause_ms(pacer), pacer->interval_ms);
     const uint64_t paused = pacer->last_commit_ms + quiet_ms;
-    const uint64_t deferred = pacer->dirty_since_ms + RAMET_PACER_DEFER_MS +
-                              DEFER_PUSHES * pacer->last_took_ms;
+    const uint64_t deferred =
+        pacer->dirty_since_ms + RAMET_PACER_DEFER_MS +
+        DEFER_PUSHES * pacer->last_took_ms +
+        sooner_of(again / DEFER_BYTES_PER_MS, RAMET_PACER_DEFER_MAX_MS);
 
     assert(pacer->dirty_since_ms > 0);
-    return paused < deferred ? paused : deferred;
+    return sooner_of(paused, deferred);
 }
 
 uint64_t
@@ -121,7 +153,7 @@ ramet_pacer_due(struct ramet_pacer *pacer, uint64_t now_ms,
     again = count_common(pending, &pacer->pushed) * pacer->bytes_per_page;
     if (again <= pacer->allowance)
         return 0;
-    due_ms = give_up_ms(pacer);
+    due_ms = give_up_ms(pacer, again);
     if (now_ms >= due_ms)
         return 0;
     /* The allowance grows meanwhile, so look again before that. */

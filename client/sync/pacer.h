@@ -12,10 +12,13 @@
  *       and regains RAMET_PACER_REGAIN bytes a second. So small steady writers
  *       are never held back, and a bulk load stores little more than one copy
  *   (3) but when the commits pause, or after RAMET_PACER_DEFER_MS (and ten
- *       times the last push), it is pushed all the same
+ *       times the last push, and a second for each MiB that goes out again,
+ *       up to a minute of these), it is pushed all the same
  *
- * A burst ends when a push leaves nothing behind and RAMET_PACER_QUIET_MS
- * have gone by without a commit. Pure: no clock of its own, no I/O.
+ * A pause is RAMET_PACER_QUIET_MS without a commit, or three times what lay
+ * between the last ones, up to RAMET_PACER_QUIET_MAX_MS: transactions that take
+ * longer each are no pauses between them. A burst ends when a push leaves nothing
+ * behind and a pause has gone by. Pure: no clock of its own, no I/O.
  *
  * Layer: client, internal.
  */
@@ -30,13 +33,16 @@
 #define RAMET_PACER_ALLOWANCE (1u << 20)
 #define RAMET_PACER_REGAIN (384u << 10)
 #define RAMET_PACER_QUIET_MS 200u
+#define RAMET_PACER_QUIET_MAX_MS 3000u
 #define RAMET_PACER_DEFER_MS 10000u
-#define RAMET_PACER_RUNS_MAX 65536u /* of `pushed`: bounds its memory */
+#define RAMET_PACER_DEFER_MAX_MS 60000u /* for what goes out again */
+#define RAMET_PACER_RUNS_MAX 65536u     /* of `pushed`: bounds its memory */
 
 struct ramet_pacer {
     uint64_t interval_ms;
     uint64_t dirty_since_ms; /* first commit not pushed; 0: none */
     uint64_t last_commit_ms; /* newest commit seen; 0: none */
+    uint64_t between_ms;     /* the last commits; 0: they came far apart */
     uint64_t last_end_ms;    /* of the last push; 0: none in this burst */
     uint64_t last_took_ms;
     uint64_t allowance;          /* bytes; rule (2) */

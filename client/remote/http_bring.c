@@ -386,8 +386,11 @@ ask(struct ramet_bringing *b, struct ramet_err *err)
     if (body.failed == RAMET_OK) /* else invariant (2) */
         rc = send_request(b, &body, query, err);
     ramet_known_end(b->held, &asking);
-    if (rc == RAMET_OK && b->awaited != NULL)
+    if (rc == RAMET_OK && b->awaited != NULL) {
+        b->err = err;
         ramet_bringing_make_rest(b, &asking);
+        rc = b->visit_rc;
+    }
     ramet_pages_stream_done(&b->stream);
     ramet_buf_done(&body);
     return rc;

@@ -86,7 +86,7 @@ make_some(struct ramet_bringing *b)
         return false;
     qsort(pgnos, count, sizeof(*pgnos), ramet_bringing_compare_pgno);
     return ramet_history_read_pages(b->history, b->at, pgnos, count, false,
-                                    give_made, b, NULL) == RAMET_OK;
+                                    give_made, b, b->err) == RAMET_OK;
 }
 
 void

@@ -300,6 +300,55 @@ remote__gives_out_pages_with_deltas_as_both_parts_came(void **state)
     fixture_stop(&f);
 }
 
+/* Pages until one can't be kept. */
+static enum ramet_rc
+take_some(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    unsigned *const left = ctx;
+
+    (void)page;
+    if (*left == 0)
+        return RAMET_FAIL(err, RAMET_EFULL, "page %u", (unsigned)pgno);
+    --*left;
+    return RAMET_OK;
+}
+
+/* Also those that are made once the answer is here. */
+static void
+remote__says_that_a_page_could_not_be_kept(void **state)
+{
+    struct ramet_err err;
+    uint32_t pgnos[120];
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model.delta_percent = 90;
+    model_write(&model, 1, 2000);
+    for (unsigned i = 0; i < 20; i++)
+        model_write(&model, 1 + i * 90, 150);
+    for (uint32_t i = 0; i < 120; i++)
+        pgnos[i] = 1 + i * 7;
+    for (unsigned n = 0; n < 120; n += 17) {
+        struct ramet_remote *const fresh = fixture_connect(&f, NULL);
+        unsigned left = n;
+
+        err = (struct ramet_err){.code = RAMET_OK};
+        assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                           point_at(model.history, model.lsn),
+                                           pgnos, 120, false, take_some, &left,
+                                           &err),
+                         RAMET_EFULL);
+        assert_int_equal(err.code, RAMET_EFULL);
+        assert_int_equal(left, 0);
+        fresh->ops->close(fresh);
+    }
+    model_done(&model);
+    fixture_stop(&f);
+}
+
 /* A dictionary that `model` compresses with from now on; *out_dict is the caller's. */
 static void
 use_dictionary(struct model *model, uint64_t content, uint8_t **out_dict)
@@ -839,6 +888,7 @@ main(void)
             remote__brings_pages_in_one_request_and_in_the_order_asked),
         cmocka_unit_test(
             remote__gives_out_pages_with_deltas_as_both_parts_came),
+        cmocka_unit_test(remote__says_that_a_page_could_not_be_kept),
         cmocka_unit_test(
             remote__brings_the_dictionary_of_pages_that_it_located),
         cmocka_unit_test(remote__opens_a_volume_in_one_request),

@@ -284,6 +284,17 @@ count_used(const struct ramet_delta_writer *writer, const uint8_t *page,
                : writer->page_size;
 }
 
+/* The same, if it is compressed no better than images are: what of a page is new may be
+ * as they are. */
+static uint32_t
+count_as_image(const struct ramet_delta_writer *writer, size_t len)
+{
+    const uint32_t usual = (uint32_t)(len * writer->usual_part / USED_UNIT);
+    const uint32_t most = count_delta(len);
+
+    return usual > most ? usual : most;
+}
+
 bool
 ramet_delta_writer_is_less(struct ramet_delta_writer *writer,
                            const uint8_t *page,
@@ -298,7 +309,7 @@ ramet_delta_writer_is_less(struct ramet_delta_writer *writer,
 
     assert(writer->tried != NULL && quarters <= 4);
     *out_image = image;
-    if (image > 0 && count_delta(len) <= image / 4 * quarters)
+    if (image > 0 && count_as_image(writer, len) <= image / 4 * quarters)
         return true; /* without a look at its image */
     open_dict(writer);
     image = weigh(writer, page, writer->page_size, writer->cdict);

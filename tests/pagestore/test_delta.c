@@ -629,6 +629,35 @@ image__of_a_page_that_is_half_empty_takes_half(void **state)
     ramet_delta_writer_free(writer);
 }
 
+/* A delta that is all literals takes no less than its image where these can't be
+ * compressed, also of pages that nobody looked at. */
+static void
+delta__of_what_can_t_be_compressed_is_not_less_than_its_image(void **state)
+{
+    struct ramet_delta_writer *writer;
+    uint8_t base[PAGE], page[PAGE];
+    uint32_t length, image = 0;
+
+    (void)state;
+    fill_page(base, PAGE, 1);
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
+                     RAMET_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        fill_page(page, PAGE, 2 + i);
+        assert_int_equal(try_plain(writer, base, page, PAGE, &length),
+                         RAMET_OK);
+        assert_true(length > 0);
+        assert_false(
+            ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
+        assert_int_equal(image, PAGE);
+    }
+    memcpy(page, base, PAGE);
+    fill_page(page + 1000, PAGE / 2, 2);
+    assert_int_equal(try_plain(writer, base, page, PAGE, &length), RAMET_OK);
+    assert_true(ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
+    ramet_delta_writer_free(writer);
+}
+
 static void
 writer__survives_every_failed_allocation(void **state)
 {
@@ -713,6 +742,8 @@ main(void)
         cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
         cmocka_unit_test(image__that_is_larger_than_its_page_is_no_fault),
         cmocka_unit_test(image__of_a_page_that_is_half_empty_takes_half),
+        cmocka_unit_test(
+            delta__of_what_can_t_be_compressed_is_not_less_than_its_image),
         cmocka_unit_test(writer__survives_every_failed_allocation),
     };
 

@@ -11,7 +11,8 @@
  *   (2) It is a hint: what does not come, or comes damaged, is left out.
  *   (3) One with a delta is given out once both of its parts are here. A block that was
  *       left out because an earlier request brings it is waited for as long as
- *       that one takes; never does a request wait for a later one.
+ *       that one takes, for two seconds at most; never does a request wait for a
+ *       later one.
  *
  * Layer: client.
  */

@@ -95,7 +95,7 @@ take_part(void *ctx, const struct ramet_part *part, size_t got,
 {
     struct bringing *const b = ctx;
     const size_t index = (size_t)(part - b->parts);
-    const struct chunk_part *const range = &b->ranges[index];
+    const struct chunk_part *range;
 
     assert(index < b->part_count);
     (void)err;
@@ -103,6 +103,7 @@ take_part(void *ctx, const struct ramet_part *part, size_t got,
         take_extra(b, index - b->range_count, part->buf, got);
         return RAMET_OK;
     }
+    range = &b->ranges[index];
     assert(got == part->len);
     for (uint32_t i = range->first; i < range->end; i++) {
         const uint64_t at =

@@ -27,7 +27,6 @@
 #define TEST_BYTES_MAX (1u << 20)
 #define SAMPLES_MIN 16u /* fewer pages teach nothing */
 #define SAVING_MIN_PERCENT 3u
-/* A stored dictionary: zstd's bound for RAMET_DICT_BYTES_MAX, generously. */
 
 /* ---- training ------------------------------------------------------------- */
 

@@ -205,7 +205,8 @@ ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
 RAMET_NODISCARD enum ramet_rc
 ramet_dict_unpack(const struct ramet_extent *extent, const uint8_t *body,
                   uint8_t **out_dict, size_t *out_len, struct ramet_err *err);
-/* The longest body that one may have. */
+/* The longest body that one may have: zstd's bound for RAMET_DICT_BYTES_MAX,
+ * generously. */
 #define RAMET_DICT_STORED_MAX (RAMET_DICT_BYTES_MAX + (16u << 10))
 
 #endif

@@ -658,6 +658,18 @@ for push in range(2, 200):
         self.assertEqual(len(aside), 1)
         self.assertEqual(self.read(self.path(aside[0])), b"mine")
 
+    def test_restore__that_can_move_only_the_file_aside__moves_neither(self):
+        """A name that is too long with the replica's directory's end at it."""
+        path = self.make_database(self.path("x" * 229 + ".db"), rows=300)
+        self.ramet("init", path, "--remote", self.url("long"))
+        self.sql(path, INSERT % "later")
+        before = self.read(path)
+        self.refused(support.FAILED, "restore", self.url("long"), path,
+                     "--replace")
+        self.assertEqual(self.read(path), before)
+        self.assertEqual(self.status(path)["local_commits"], 1)
+        self.ramet("push", path)
+
     # ---- adopt, verify
 
     def edit_behind_our_back(self):

@@ -335,6 +335,52 @@ setting_aside__power_goes__loses_nothing(void **state)
     }
 }
 
+/* Where it is deleted in part, whoever comes finishes it; nothing that was told to be
+ * gone comes back, as a replica or as a plain file. */
+static bool
+cut_deletion(long n, uint64_t seed)
+{
+    struct deleted *const d = deleted_new(commit_it);
+    const struct ramet_replica_options again = {.os = d->os};
+    struct ramet_session *session;
+    enum ramet_rc deleted, opened;
+    bool stopped;
+
+    OK(ramet_replica_delete(d->os, d->place.path, e)); /* nothing is in lost/ */
+    session = place_open_on(&d->place, RAMET_OPEN_CREATE, d->os);
+    OK(place_commit(session, d->image, e));
+    ramet_session_close(session);
+    faultos_settle(d->faults);
+    faultos_stop_at(d->faults, n);
+    deleted = ramet_replica_delete(d->os, d->place.path, NULL);
+    stopped = faultos_has_stopped(d->faults);
+    assert_true(stopped || deleted == RAMET_OK);
+    faultos_crash(d->faults, seed);
+    opened = ramet_session_open(d->place.path, &again, &session, NULL);
+    if (opened == RAMET_OK && deleted != RAMET_OK) {
+        place_expect(session, d->image, __LINE__);
+        ramet_session_close(session);
+    } else {
+        assert_int_equal(opened, RAMET_ENOTFOUND);
+        assert_int_equal(access(d->place.path, F_OK), -1);
+    }
+    deleted_free(d);
+    return stopped;
+}
+
+static void
+deletion__power_goes__is_whole_or_was_not_begun(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 16; seed++) {
+        long n = 0;
+
+        while (cut_deletion(n, seed))
+            assert_true(++n < CALLS_MAX);
+        assert_true(n >= 6);
+    }
+}
+
 static bool
 cut_rescue(long n, uint64_t seed)
 {
@@ -438,6 +484,7 @@ main(void)
         cmocka_unit_test(setting_aside__a_call_fails__loses_nothing),
         cmocka_unit_test(setting_aside__without_memory__loses_nothing),
         cmocka_unit_test(setting_aside__power_goes__loses_nothing),
+        cmocka_unit_test(deletion__power_goes__is_whole_or_was_not_begun),
         cmocka_unit_test(rescue__a_call_fails__can_be_done_again),
         cmocka_unit_test(rescue__without_memory__can_be_done_again),
         cmocka_unit_test(rescue__power_goes__has_what_it_reported),

@@ -382,6 +382,38 @@ cut_after_the_commit__refused__the_log_is_right(void **state)
     image_unref(image);
 }
 
+/* Pages that went after a prepare and came back by growth are zeros. */
+static void
+cut_after_the_commit__and_grown_again__leaves_zeros(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 8 * PLACE_PAGE);
+    struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
+
+    OK(place_commit(session, image, e));
+    begin(session);
+    OK(ramet_session_write(session, 0, image->bytes + PLACE_PAGE, PLACE_PAGE,
+                           e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_truncate(session, 2 * PLACE_PAGE, e));
+    OK(ramet_session_write(session, 6 * PLACE_PAGE, image->bytes, PLACE_PAGE,
+                           e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session);
+    end(session);
+    memmove(image->bytes + 6 * PLACE_PAGE, image->bytes, PLACE_PAGE);
+    memmove(image->bytes, image->bytes + PLACE_PAGE, PLACE_PAGE);
+    memset(image->bytes + 2 * PLACE_PAGE, 0, 4 * PLACE_PAGE);
+    image->size = 7 * PLACE_PAGE;
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -399,6 +431,7 @@ main(void)
         TEST(rollback__that_cannot_be_synced__is_synced_before_the_next),
         TEST(rollback__that_cannot_be_written__in_midst_of_a_transaction),
         TEST(cut_after_the_commit__refused__the_log_is_right),
+        TEST(cut_after_the_commit__and_grown_again__leaves_zeros),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

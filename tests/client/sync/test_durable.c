@@ -383,6 +383,43 @@ commit__that_cuts_off_and_regrows__sends_zeros(void **state)
     ramet_file_close(a);
 }
 
+/* All pages are others then, and whole pages of zeros among them are zeros. */
+static void
+commit__in_pages_of_another_size__is_sent_whole(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *a = NULL;
+    uint8_t *const after = bytes;
+
+    memset(bytes, 0, SIZE);
+    world_options(world, 0, &options);
+    options.sync = RAMET_SYNC_COMMIT;
+    options.kind = RAMET_KIND_SQLITE;
+    OK(ramet_file_open(world_path(world, "a"), &options, &a, e));
+    for (unsigned size = 4096; size >= 512; size /= 8) {
+        world_fill(after, 8 * 4096, size);
+        memset(after + 3 * 4096, 0, 2 * 4096);
+        memcpy(after, "SQLite format 3", 16);
+        memset(after + 16, 0, 84);
+        after[16] = (uint8_t)(size >> 8);
+        ramet_put_be32(after + 24, size);
+        ramet_put_be32(after + 92, size);
+        ramet_put_be32(after + 28, 8 * 4096 / size);
+        OK(ramet_file_pin(a, e));
+        OK(ramet_file_reserve(a, e));
+        for (unsigned at = 0; at < 8 * 4096; at += size)
+            OK(ramet_file_write(a, at, after + at, size, e));
+        OK(ramet_file_prepare(a, NULL, e));
+        ramet_file_publish(a);
+        ramet_file_release(a);
+        ramet_file_unpin(a);
+        world_expect_remote(world, world_status(a).durable_lsn, after,
+                            8 * 4096);
+    }
+    ramet_file_close(a);
+}
+
 /* What the base has in a place says nothing of what is written there now. */
 static void
 commit__into_a_hole_of_the_base__is_sent(void **state)
@@ -551,6 +588,7 @@ main(void)
         T(commit__pushes_what_is_pending_first),
         T(commit__can_be_cut_to_the_size_in_the_header),
         T(commit__that_cuts_off_and_regrows__sends_zeros),
+        T(commit__in_pages_of_another_size__is_sent_whole),
         T(commit__into_a_hole_of_the_base__is_sent),
         T(commit__is_whole_or_absent_wherever_the_power_goes),
         T(commit__of_unknown_fate__and_one_of_another_mode_on_top),

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "client/store/format/state.h"
+#include "client/store/store.h"
 #include "metastore/catalog.h"
 #include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
@@ -672,6 +673,31 @@ export__is_sparse_and_replaces_only_plain_files(void **state)
     ramet_file_close(a);
 }
 
+/* Who reads goes on in the snapshot that he has, and so does the copy. */
+static void
+export__of_a_snapshot_that_is_read__leaves_it_pinned(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world, 9000);
+    struct ramet_file *const other = world_open(world, 0, "a");
+    uint8_t got[5] = {0};
+    size_t count = 0;
+
+    OK(ramet_file_pin(a, e));
+    world_write(other, 5000, "later", 5);
+    OK(ramet_file_export(a, world_path(world, "out"), NULL, e));
+    world_expect_plain(world_path(world, "out"), bytes, 9000);
+    world_write(other, 0, "later", 5);
+    assert_true(ramet_session_is_pinned(ramet_file_session(a)));
+    OK(ramet_file_read(a, 5000, got, 5, &count, e));
+    assert_memory_equal(got, bytes + 5000, 5);
+    OK(ramet_file_read(a, 0, got, 5, &count, e));
+    assert_memory_equal(got, bytes, 5);
+    ramet_file_unpin(a);
+    ramet_file_close(other);
+    ramet_file_close(a);
+}
+
 static bool
 cancel_at_once(void *ctx, const struct ramet_progress *progress)
 {
@@ -729,6 +755,7 @@ main(void)
         T(open__without_the_remote_serves_what_is_here),
         T(open__of_a_replica_bound_elsewhere_is_refused),
         T(verbs__are_refused_inside_a_write_transaction),
+        T(export__of_a_snapshot_that_is_read__leaves_it_pinned),
         T(export__is_sparse_and_replaces_only_plain_files),
         T(push__can_be_cancelled_and_begun_again),
     };

@@ -3,8 +3,10 @@
 import os
 import pty
 import shutil
+import signal
 import sqlite3
 import subprocess
+import threading
 import unittest
 
 import support
@@ -266,6 +268,92 @@ class Rebind(support.CliTest):
         self.ramet("push", "b.db")
         self.ramet("rebind", "b.db", self.url("b"))
         self.assertEqual(self.status("b.db")["remote"], self.url("b"))
+
+    def losing_answers(self, then=lambda: None):
+        """The replica goes over to where answers to commits are lost while the list that
+        is returned has something; `then` is called as one is."""
+        lost = []
+
+        def hook(method, path, forward):
+            reply = forward()
+            if lost and method == "POST" and path.endswith("/commits"):
+                then()
+                return None
+            return reply
+        proxy = Proxy(self.server.port, hook)
+        self.addCleanup(proxy.close)
+        self.ramet("rebind", self.a, proxy.url("app"))
+        return lost
+
+    def count_of(self, value):
+        return int(self.sql(self.a, "print(db.execute(\"SELECT count(*) FROM t "
+                                    "WHERE v = '%s'\").fetchone()[0])" % value))
+
+    @unittest.skipUnless(support.KIND == "http", "needs answers that are lost")
+    def test_rebind__while_a_commit_is_in_doubt__is_refused(self):
+        """sync=commit, by who died as it had landed."""
+        began, writers = threading.Event(), []
+
+        def kill():
+            began.wait(60)
+            writers[0].kill()
+            writers[0].wait()
+
+        lost = self.losing_answers(kill)
+        copy = self.copy_store()
+        lost.append(True)
+        writers.append(subprocess.Popen(
+            ["/usr/bin/python3", "-c", support.SQL_CHILD, support.EXTENSION,
+             "file:%s?vfs=ramet&sync=commit" % self.a,
+             "db.execute(\"INSERT INTO t(v) VALUES('who knows')\")"]))
+        began.set()
+        self.assertEqual(writers[0].wait(60), -signal.SIGKILL)
+        self.assertTrue(self.status(self.a)["in_doubt"])
+        self.assertIn("ramet push", self.refused(
+            support.UNREACHABLE, "rebind", self.a, copy))
+        lost.clear()
+        self.ramet("push", self.a)
+        self.assertIn("is behind", self.refused(
+            support.CONFLICT, "rebind", self.a, copy))
+        self.ramet("rebind", self.a, self.url())
+        self.assertEqual(self.json("info", self.url())["lsn"], 3)
+        self.assertEqual(self.count_of("who knows"), 1)
+
+    def rebind_without_an_answer(self, landed):
+        """sync=commit, rolled back here as no answer came: what became of it is what the
+        copy says."""
+        lost = self.losing_answers()
+        before = None if landed else self.copy_store()
+        lost.append(True)
+        self.sql(self.a, """
+try:
+    db.execute("INSERT INTO t(v) VALUES('who knows')")
+    print('committed')
+except sqlite3.Error as e:
+    print(e.sqlite_errorname)""", sync="commit")
+        self.assertTrue(self.status(self.a)["in_doubt"])
+        copy = before or self.copy_store()
+        self.ramet("rebind", self.a, copy)
+        self.ramet("sync", self.a)
+        self.assertEqual(self.count_of("who knows"), landed)
+        self.sql(self.a, "db.execute(\"INSERT INTO t(v) VALUES('then')\")",
+                 sync="commit")
+        self.assertFalse(self.status(self.a)["in_doubt"])
+        self.ramet("export", copy, "out.db")
+        db = sqlite3.connect(self.path("out.db"))
+        self.assertEqual(db.execute(
+            "SELECT v, count(*) FROM t WHERE v IN ('who knows', 'then') "
+            "GROUP BY v ORDER BY v").fetchall(),
+            [("then", 1)] + [("who knows", 1)] * landed)
+        db.close()
+
+    @unittest.skipUnless(support.KIND == "http", "needs answers that are lost")
+    def test_rebind__without_an_answer__to_a_copy_that_has_the_commit(self):
+        self.rebind_without_an_answer(True)
+
+    @unittest.skipUnless(support.KIND == "http", "needs answers that are lost")
+    def test_rebind__without_an_answer__to_a_copy_without_the_commit(self):
+        self.rebind_without_an_answer(False)
 
 
 class Delete(support.CliTest):

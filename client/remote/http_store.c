@@ -238,23 +238,34 @@ http_size(struct ramet_objstore *store, const char *key,
 
 /* ---- write ----------------------------------------------------------------------- */
 
-/* 409: the slot is taken, or the base is not the server's. */
+/* 409: the slot is taken, or the base is not the server's, whose newest commit is then
+ * older than this one would be. */
 static enum ramet_rc
 explain_conflict(struct http_store *hs, const struct ramet_http_call *call,
                  uint64_t lsn, struct ramet_err *err)
 {
     json_t *json =
         json_loadb((const char *)call->body.data, call->body.len, 0, NULL);
-    const json_int_t newest = json_integer_value(
-        json_object_get(json_object_get(json, "head"), "lsn"));
+    const json_t *const told =
+        json_object_get(json_object_get(json, "head"), "lsn");
+    const bool has_newest = json_is_integer(told);
+    const json_int_t newest = json_integer_value(told);
     enum ramet_rc rc;
 
     assert(call->status == 409);
     rc = ramet_http_failure(hs->pool, call->path, call->status, call->body.data,
                             call->body.len, true, err);
     json_decref(json);
-    /* As put-if-absent says it, so that the caller looks who is there. */
-    return newest >= 0 && (uint64_t)newest >= lsn ? RAMET_EEXIST : rc;
+    if (!has_newest || newest < 0)
+        return rc;
+    if ((uint64_t)newest >=
+        lsn) /* as put-if-absent says it: look who is there */
+        return RAMET_EEXIST;
+    if (rc != RAMET_ECONFLICT)
+        return rc;
+    if (err != NULL)
+        err->code = RAMET_EWENTBACK;
+    return RAMET_EWENTBACK;
 }
 
 static enum ramet_rc

@@ -264,7 +264,7 @@ send_object(struct sending *sending, struct ramet_durable *durable,
             struct ramet_err *err)
 {
     const struct ramet_buf *const object = &durable->object;
-    struct ramet_head winner;
+    struct ramet_head winner = {.lsn = 0}; /* stays so where nobody is named */
     enum ramet_rc rc;
 
     assert(!durable->landed && durable->object.len > 0);
@@ -281,7 +281,7 @@ send_object(struct sending *sending, struct ramet_durable *durable,
         durable->landed = true;
         return rc;
     }
-    if (rc == RAMET_ECONFLICT) {
+    if (rc == RAMET_ECONFLICT && winner.lsn > 0) {
         ramet_kept_take_back(sending->replica_sync);
         ramet_replica_sync_note_remote(sending->replica_sync, winner.lsn,
                                        winner.time_ms);

@@ -24,7 +24,8 @@ send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
 {
     struct ramet_remote_point point;
     struct ramet_snapshot base;
-    struct ramet_head newest, winner;
+    struct ramet_head newest;
+    struct ramet_head winner = {.lsn = 0}; /* stays so where nobody is named */
     struct ramet_cid named;
     enum ramet_rc rc;
 
@@ -34,7 +35,7 @@ send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
         rc = ramet_sync_newest(sync, &newest, err);
     if (rc == RAMET_OK)
         rc = ramet_history_append(sync->history, object, len, &winner, err);
-    if (rc == RAMET_ECONFLICT) {
+    if (rc == RAMET_ECONFLICT && winner.lsn > 0) {
         ramet_replica_sync_note_remote(sync->replica_sync, winner.lsn,
                                        winner.time_ms);
         rc = ramet_session_end_doubt(sync->session, id, false, err);

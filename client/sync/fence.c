@@ -19,7 +19,7 @@ ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
                  struct ramet_err *err)
 {
     struct ramet_buf object;
-    struct ramet_head winner;
+    struct ramet_head winner = {.lsn = 0}; /* stays so where nobody is named */
     struct ramet_cid id;
     enum ramet_rc rc;
 
@@ -31,7 +31,7 @@ ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
     if (rc == RAMET_OK)
         rc = ramet_history_append(sync->history, object.data, object.len,
                                   &winner, err);
-    if (rc == RAMET_ECONFLICT)
+    if (rc == RAMET_ECONFLICT && winner.lsn > 0)
         rc = RAMET_OK; /* the slot is taken: nothing can land in it any more */
     ramet_buf_done(&object);
     return rc;

@@ -176,6 +176,56 @@ remote__names_count_up_by_one(void **state)
     fixture_stop(&f);
 }
 
+/* The model's newest commit, as it is, into another store. */
+static enum ramet_rc
+put_newest(struct ramet_objstore *to, const struct model *model)
+{
+    uint8_t object[65536];
+    char key[RAMET_KEY_MAX];
+    struct iovec part = {object, 0};
+    struct ramet_err err;
+
+    ramet_commit_key(&model->volume, model->lsn, key);
+    assert_int_equal(ramet_objstore_read(model->store, key, 0, object,
+                                         sizeof(object), &part.iov_len, NULL),
+                     RAMET_OK);
+    assert_in_range(part.iov_len, 1, sizeof(object) - 1);
+    return ramet_objstore_put(to, key, &part, 1, &err);
+}
+
+/* A server refuses a commit with one status where its slot is taken and where its base
+ * is not there: who waits for the winner of a slot is told of one that there is. */
+static void
+remote__commit_on_another_base__has_not_lost_a_slot(void **state)
+{
+    struct ramet_objstore *elsewhere;
+    struct model model;
+    struct fixture f;
+    char key[RAMET_KEY_MAX];
+
+    (void)state;
+    fixture_start(&f, NULL);
+    assert_int_equal(ramet_memstore_open(&elsewhere, NULL), RAMET_OK);
+    model_init(&model, elsewhere, 5);
+    model_write(&model, 1, 3);
+    assert_int_equal(put_newest(f.remote->store, &model), RAMET_OK);
+    model_write(&model, 1, 1);
+    assert_int_equal(put_newest(f.remote->store, &model), RAMET_OK);
+    ramet_commit_key(&model.volume, 2, key);
+    assert_int_equal(ramet_objstore_remove(elsewhere, key, NULL), RAMET_OK);
+    model_drop_newest(&model);
+    model_reopen(&model);
+    model_write(&model, 2, 1);
+    assert_int_equal(put_newest(f.remote->store, &model), RAMET_EEXIST);
+    model_write(&model, 3, 1); /* on another commit 2 than the server's */
+    assert_int_equal(put_newest(f.remote->store, &model), RAMET_EWENTBACK);
+    model_write(&model, 1, 1); /* on no commit of the server's */
+    assert_int_equal(put_newest(f.remote->store, &model), RAMET_EWENTBACK);
+    model_done(&model);
+    ramet_objstore_close(elsewhere);
+    fixture_stop(&f);
+}
+
 static enum ramet_rc
 count_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
@@ -884,6 +934,7 @@ main(void)
         cmocka_unit_test(remote__large_segments_are_uploaded),
         cmocka_unit_test(remote__names_are_bound_and_listed),
         cmocka_unit_test(remote__names_count_up_by_one),
+        cmocka_unit_test(remote__commit_on_another_base__has_not_lost_a_slot),
         cmocka_unit_test(
             remote__brings_pages_in_one_request_and_in_the_order_asked),
         cmocka_unit_test(

@@ -208,6 +208,41 @@ write_in_the_end(struct ramet_file *file, uint64_t offset, const void *data,
     assert_int_equal(rc, RAMET_OK);
 }
 
+/* Somebody in between says that another was first, and not who: nobody is named, nothing
+ * is noted, and what was sent is kept until its slot is known to be another's. */
+static void
+commit__refused_for_nobody__names_nobody(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_err err;
+    unsigned refused = 0;
+
+    for (uint64_t nth = 0; nth < 4; nth++) {
+        const uint64_t lsn = world_status(a).durable_lsn;
+        enum ramet_rc rc;
+
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_FAIL, nth,
+                             RAMET_ECONFLICT);
+        rc = world_try_write(a, 40, "nobody", 6, &err);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+        if (rc != RAMET_OK) {
+            refused++;
+            assert_int_equal(rc, RAMET_ECONFLICT);
+            assert_null(strstr(err.text, "somebody else"));
+            assert_int_equal(world_status(a).durable_lsn, lsn);
+            assert_int_equal(world_status(a).remote_lsn, lsn);
+            write_in_the_end(a, 40, "nobody", 6);
+        }
+        memcpy(bytes + 40, "nobody", 6);
+        world_expect(a, bytes, SIZE);
+        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
+        write_in_the_end(a, 40, "others", 6);
+    }
+    assert_true(refused > 0);
+    ramet_file_close(a);
+}
+
 /*
  * The reply is lost, or the request hangs and lands at some moment later: at
  * once, before the next transaction, or after everything was resolved.
@@ -580,6 +615,7 @@ main(void)
         T(commit__returns_when_it_is_durable),
         T(commit__of_a_few_bytes_sends_deltas),
         T(commit__that_lost_the_race_is_rolled_back),
+        T(commit__refused_for_nobody__names_nobody),
         T(commit__without_the_remote_is_rolled_back),
         T(commit__with_a_super_journal_is_refused),
         T(commit__kept_after_the_directory_was_renamed__is_in_it),

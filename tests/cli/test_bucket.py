@@ -409,7 +409,7 @@ class Counts(BucketTest):
         path = self.write(self.path("big.bin"), os.urandom(6 << 20))
         self.ramet("init", path, "--remote", self.url("big"))
         for kind in ("half", "reset", "short", "lost", "500", "503",
-                     "403", "416", "all"):
+                     "403", "416", "all", "long"):
             with self.subTest(kind):
                 fault = OfLargeRange(kind, method="GET", skip=1)
                 self.fake.plan(fault)
@@ -1417,7 +1417,7 @@ class Faults(BucketTest):
         taken = []
 
         def somebody_is_first(request, _):
-            if "partNumber" in request.query and not taken:
+            if "uploads" in request.query and not taken:
                 taken.append(request.key)
                 self.fake.objects[request.key] = b"of somebody else"
             return ...

@@ -46,8 +46,8 @@ class Fault:
     "403", …) with an S3 code; "lost": done, and the connection cut; "cut":
     not done, and the connection cut; "half": half the body; "reset": the same, and
     a reset in place of an end; "short": the first part of a range, said to be
-    so; "all": the whole object for a range; "slow": the body in small pieces; "wrong": a byte of
-    the body flipped; "other": the body of another object; "hang"."""
+    so; "long": more than the range; "all": the whole object for a range; "slow": the
+    body in small pieces; "wrong": a byte of the body flipped; "other": the body of another object; "hang"."""
 
     def __init__(self, kind, method=None, key="", code="", times=1, headers=(),
                  skip=0):
@@ -286,6 +286,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             part = data[first:last + 1]
             if self.fault is not None and self.fault.kind == "short":
                 part = part[:len(part) // 8]
+            if self.fault is not None and self.fault.kind == "long":
+                part += b"x" * 70000
             headers["Content-Range"] = "bytes %d-%d/%d" % (
                 first, first + len(part) - 1, len(data))
             data, status = part, 206

@@ -460,6 +460,93 @@ remote__brings_the_dictionary_of_pages_that_it_located(void **state)
     fixture_stop(&f);
 }
 
+/* Who reads by the same remote as others do, in requests of 40 pages. */
+struct sharer {
+    struct ramet_remote *remote;
+    const struct model *model;
+    struct ramet_point at;
+    uint32_t first;
+    unsigned came, wrong;
+    enum ramet_rc rc;
+};
+
+static enum ramet_rc
+compare_page(void *ctx, uint32_t pgno, const uint8_t *page,
+             struct ramet_err *err)
+{
+    struct sharer *const sharer = ctx;
+    const struct model_version *const version =
+        &sharer->model->versions[sharer->at.lsn];
+    uint8_t expected[4096];
+
+    (void)err;
+    if (version->page_size > sizeof(expected) || pgno > version->page_count) {
+        sharer->wrong++;
+        return RAMET_OK;
+    }
+    model_fill(expected, version->page_size, version->pages[pgno - 1]);
+    sharer->came++;
+    sharer->wrong += memcmp(expected, page, version->page_size) != 0;
+    return RAMET_OK;
+}
+
+static void *
+share(void *arg)
+{
+    struct sharer *const sharer = arg;
+    uint32_t pgnos[40];
+    struct ramet_err err;
+
+    for (uint32_t k = 0; k < 8 && sharer->rc == RAMET_OK; k++) {
+        for (uint32_t i = 0; i < 40; i++)
+            pgnos[i] = sharer->first + (k * 40 + i) * 6;
+        sharer->rc = sharer->remote->ops->bring(
+            sharer->remote, &sharer->model->volume, &sharer->at, pgnos, 40,
+            false, compare_page, sharer, &err);
+    }
+    return NULL;
+}
+
+/* Blocks that one asks for and others wait for, some of them at another commit. */
+static void
+remote__shares_blocks_of_deltas_among_threads(void **state)
+{
+    enum { THREADS = 6 };
+    struct ramet_thread threads[THREADS] = {{.running = false}};
+    struct sharer sharers[THREADS];
+    struct ramet_remote *fresh;
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model.delta_percent = 90;
+    model_write(&model, 1, 2000);
+    for (unsigned i = 0; i < 20; i++)
+        model_write(&model, 1 + i * 90, 150);
+    fresh = fixture_connect(&f, NULL);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        sharers[i] = (struct sharer){
+            .remote = fresh,
+            .model = &model,
+            .at = *point_at(model.history, model.lsn - (i == THREADS - 1)),
+            .first = i + 1};
+        assert_int_equal(
+            ramet_thread_start(&threads[i], "share", share, &sharers[i], &err),
+            RAMET_OK);
+    }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        ramet_thread_join(&threads[i]);
+        assert_int_equal(sharers[i].rc, RAMET_OK);
+        assert_int_equal(sharers[i].wrong, 0);
+    }
+    fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
 /* By name, at the newest: which volume, its head, and what all readers need. */
 static void
 remote__opens_a_volume_in_one_request(void **state)
@@ -942,6 +1029,7 @@ main(void)
         cmocka_unit_test(remote__says_that_a_page_could_not_be_kept),
         cmocka_unit_test(
             remote__brings_the_dictionary_of_pages_that_it_located),
+        cmocka_unit_test(remote__shares_blocks_of_deltas_among_threads),
         cmocka_unit_test(remote__opens_a_volume_in_one_request),
         cmocka_unit_test(remote__what_opening_was_told_answers_nobody_later),
         cmocka_unit_test(remote__asks_for_no_heads_that_it_has),

@@ -100,20 +100,32 @@ has_frames(struct ramet_replica *replica, struct ramet_pos pos, uint64_t len)
     return found;
 }
 
-/* The dead don't tell what they wrote: record.c, invariant (6). `end`: of a record
- * that does not count yet. */
+/* The dead don't tell what they wrote: record.c, invariant (6). Who died before his
+ * first record in a file left frames in that one, and so may several, one after the
+ * other. `end`: of a record that does not count yet. */
 static void
 note_used(struct ramet_replica *replica, struct ramet_pos end, bool was_clean)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    const struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
+    const uint64_t most = was_clean ? LOOK_SIZE : UINT64_MAX;
+    struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
+    struct ramet_frame_file *file;
 
     if (!ramet_pos_is_none(end))
         ramet_pos_raise(&header->log.used, end);
     else if (ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE ||
-             has_frames(replica, pos, was_clean ? LOOK_SIZE : UINT64_MAX))
+             has_frames(replica, pos, most))
         ramet_pos_raise(&header->log.used,
                         ramet_pos_add(pos, RAMET_LOGFRAME_HEADER_SIZE));
+    for (;;) {
+        pos = ramet_pos_first(ramet_pos_file(pos) + 1);
+        if (ramet_frame_file_get(replica, RAMET_FRAMES_LOG, ramet_pos_file(pos),
+                                 &file, NULL) != RAMET_OK)
+            return;
+        if (has_frames(replica, pos, most))
+            ramet_pos_raise(&header->log.used,
+                            ramet_pos_add(pos, RAMET_LOGFRAME_HEADER_SIZE));
+    }
 }
 
 /* From where the state ends into the index. */

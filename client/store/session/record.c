@@ -109,6 +109,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     struct ramet_index_header *const header = &session->replica->head->header;
     struct ramet_frame_file *file;
     struct ramet_pos before;
+    struct ramet_pos used;
     struct ramet_pos pos;
     enum ramet_rc rc = RAMET_OK;
 
@@ -120,8 +121,10 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     if (rc != RAMET_OK)
         return rc;
     pos = before = ramet_pos_load(&header->log.write_pos);
-    if (ramet_pos_offset(pos) >= RAMET_LOG_FILE_SIZE ||
-        ramet_pos_before(pos, ramet_pos_load(&header->log.used))) /* (6) */
+    used = ramet_pos_load(&header->log.used);
+    if (ramet_pos_before(pos, used)) /* (6); it may be in a later file */
+        pos = ramet_pos_first(ramet_pos_file(used) + 1);
+    else if (ramet_pos_offset(pos) >= RAMET_LOG_FILE_SIZE)
         pos = ramet_pos_first(ramet_pos_file(pos) + 1);
     for (;;) {
         rc = enter_file(session, pos, page_size, &file, err);

@@ -310,6 +310,22 @@ die_with_spilled_pages(struct place *p)
 }
 
 static void
+die_with_a_commit(struct place *p)
+{
+    struct ramet_session *const session = place_open_in_child(p);
+
+    child_require(ramet_session_pin(session, NULL) == RAMET_OK, "pin", NULL);
+    child_require(ramet_session_reserve(session, NULL) == RAMET_OK, "reserve",
+                  NULL);
+    child_require(write_pages(session, PAGE_COUNT, FIRST + 3) == RAMET_OK,
+                  "write", NULL);
+    child_require(ramet_session_prepare(session, NULL, NULL) == RAMET_OK,
+                  "prepare", NULL);
+    ramet_session_publish(session);
+    _exit(0);
+}
+
+static void
 expect_none_of_the_dead(struct place *p, bool others_live)
 {
     struct ramet_session *session = open_first(p);
@@ -346,6 +362,33 @@ pages_of_the_last_one__who_died__come_back__are_read_by_nobody(void **state)
     expect_none_of_the_dead(*state, false);
 }
 
+/* Each dies of large pages in a log file that has no record, after one that has. */
+static void
+pages_of_several__who_died_in_turn__come_back__are_read_by_nobody(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *session = open_first(p);
+    struct files files;
+
+    ramet_session_close(session);
+    for (unsigned i = 0; i < 3; i++) {
+        const pid_t child = child_fork();
+
+        if (child == 0 && i == 0)
+            die_with_a_commit(p);
+        else if (child == 0)
+            die_with_spilled_pages(p);
+        child_await(child);
+    }
+    note_files(p, &files);
+    session = place_open(p, 0);
+    begin(session);
+    OK(write_pages(session, SPILLED, LAST));
+    publish(session);
+    let_go(p, &files);
+    expect_none_taken_back(p, session);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
@@ -359,6 +402,7 @@ main(void)
         T(pages_whose_write_failed__come_back__are_read_by_nobody),
         T(pages_of_a_dead_writer__come_back__are_read_by_nobody),
         T(pages_of_the_last_one__who_died__come_back__are_read_by_nobody),
+        T(pages_of_several__who_died_in_turn__come_back__are_read_by_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

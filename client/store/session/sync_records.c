@@ -68,7 +68,6 @@ end_recorder(struct recorder *r)
     assert(writer->is_internal); /* invariant (1) */
     ramet_session_release(writer);
     writer->is_pinned = false;
-    atomic_store(&writer->epoch, 0);
     ramet_session_leave(writer);
     ramet_session_free(writer);
 }
@@ -91,7 +90,6 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     rc = ramet_write_lock_internally(writer, wait_ms, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_epoch_enter(writer);
     writer->is_pinned = true;
     rc = ramet_reserve_locked(writer, err);
     if (rc != RAMET_OK)

@@ -1,6 +1,5 @@
 /*
- * line.c - a volume in memory with two commits, behind a store that fails: what the
- * tests of appending to a line of commits begin with.
+ * line.c - see line.h.
  */
 #include "tests/metastore/line.h"
 
@@ -10,15 +9,30 @@
 
 #include "tests/support/faultstore.h"
 
+void
+line_open(struct line *f, uint64_t seed)
+{
+    assert_int_equal(ramet_memstore_open(&f->inner, NULL), RAMET_OK);
+    f->store = ramet_faultstore_new(f->inner);
+    assert_non_null(f->store);
+    model_init(&f->model, f->store, seed);
+}
+
+void
+line_close(struct line *f)
+{
+    model_done(&f->model);
+    ramet_objstore_close(f->store);
+    ramet_objstore_close(f->inner);
+}
+
 int
 line_setup(void **state)
 {
     struct line *const f = calloc(1, sizeof(*f));
 
-    if (f == NULL || ramet_memstore_open(&f->inner, NULL) != RAMET_OK)
-        return -1;
-    f->store = ramet_faultstore_new(f->inner);
-    model_init(&f->model, f->store, 1);
+    assert_non_null(f);
+    line_open(f, 1);
     model_write(&f->model, 1, 10);
     model_write(&f->model, 3, 2);
     *state = f;
@@ -28,12 +42,8 @@ line_setup(void **state)
 int
 line_teardown(void **state)
 {
-    struct line *const f = *state;
-
-    model_done(&f->model);
-    ramet_objstore_close(f->store);
-    ramet_objstore_close(f->inner);
-    free(f);
+    line_close(*state);
+    free(*state);
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * line.h - a volume in memory with two commits, behind a store that fails: what the
+ * line.h - a volume in memory, behind a store that fails: with two commits what the
  * tests of appending to a line of commits begin with.
  */
 #ifndef RAMET_TESTS_METASTORE_LINE_H
@@ -13,7 +13,10 @@ struct line {
     struct model model;
 };
 
-/* cmocka setup and teardown; *state is the line. */
+/* One without commits yet; `seed` of its model. */
+void line_open(struct line *f, uint64_t seed);
+void line_close(struct line *f);
+/* cmocka setup and teardown of one with two; *state is the line. */
 int line_setup(void **state);
 int line_teardown(void **state);
 

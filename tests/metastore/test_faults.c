@@ -11,7 +11,7 @@
 #include "core/alloc.h"
 #include "metastore/copy.h"
 #include "metastore/node_cache.h"
-#include "tests/metastore/model.h"
+#include "tests/metastore/line.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
 
@@ -140,39 +140,23 @@ read_all(struct model *model, struct ramet_err *err)
     return rc;
 }
 
-struct fixture {
-    struct ramet_objstore *inner, *store;
-    struct model model;
-};
-
 static void
-fixture_open(struct fixture *f)
+open_filled(struct line *f)
 {
-    assert_int_equal(ramet_memstore_open(&f->inner, NULL), RAMET_OK);
-    f->store = ramet_faultstore_new(f->inner);
-    assert_non_null(f->store);
-    model_init(&f->model, f->store, 9);
+    line_open(f, 9);
     make_volume(&f->model);
-}
-
-static void
-fixture_close(struct fixture *f)
-{
-    model_done(&f->model);
-    ramet_objstore_close(f->store);
-    ramet_objstore_close(f->inner);
 }
 
 static void
 history__survives_every_failed_allocation(void **state)
 {
-    struct fixture f;
+    struct line f;
     enum ramet_rc rc = RAMET_ENOMEM;
     const struct ramet_cid id = model_new_cid();
     long n;
 
     (void)state;
-    fixture_open(&f);
+    open_filled(&f);
     f.model.segment_pages = 12;
     for (n = 0; rc != RAMET_OK; n++) {
         struct ramet_err err = {.text = ""};
@@ -196,7 +180,7 @@ history__survives_every_failed_allocation(void **state)
             fail_msg("commit, allocation %ld: %s", n, err.text);
         assert_true(n < 5000);
     }
-    fixture_close(&f);
+    line_close(&f);
 }
 
 static bool
@@ -211,7 +195,7 @@ go_on(void *ctx, const struct ramet_copy_progress *progress)
 static void
 copy__survives_every_failed_allocation(void **state)
 {
-    struct fixture f;
+    struct line f;
     struct ramet_objstore *target;
     struct ramet_history *from, *to;
     struct ramet_head newest;
@@ -219,7 +203,7 @@ copy__survives_every_failed_allocation(void **state)
     enum ramet_rc rc = RAMET_ENOMEM;
 
     (void)state;
-    fixture_open(&f);
+    open_filled(&f);
     assert_int_equal(ramet_memstore_open(&target, NULL), RAMET_OK);
     for (long n = 0; rc != RAMET_OK; n++) {
         assert_int_equal(
@@ -240,11 +224,11 @@ copy__survives_every_failed_allocation(void **state)
     }
     assert_int_equal(progress.lsn, newest.lsn);
     ramet_objstore_close(target);
-    fixture_close(&f);
+    line_close(&f);
 }
 
 static enum ramet_rc
-copy_all(struct fixture *f, struct ramet_objstore *target)
+copy_all(struct line *f, struct ramet_objstore *target)
 {
     struct ramet_history *from, *to;
     struct ramet_copy_progress progress;
@@ -271,10 +255,10 @@ copy__of_what_did_not_arrive__says_so_and_goes_on(void **state)
 {
     unsigned told = 0;
     bool fired = true;
-    struct fixture f;
+    struct line f;
 
     (void)state;
-    fixture_open(&f);
+    open_filled(&f);
     for (uint64_t n = 0; fired; n++) {
         struct ramet_objstore *inner, *target;
         enum ramet_rc rc;
@@ -294,7 +278,7 @@ copy__of_what_did_not_arrive__says_so_and_goes_on(void **state)
         ramet_objstore_close(inner);
     }
     assert_true(told > 0);
-    fixture_close(&f);
+    line_close(&f);
 }
 
 /* Whatever request fails, the history stays a line, and a new try succeeds. */
@@ -310,13 +294,13 @@ commit__can_be_retried_after_any_failed_request(void **state)
 
         for (uint64_t n = 0; fired; n++) {
             const struct ramet_cid id = model_new_cid();
-            struct fixture f;
+            struct line f;
             struct ramet_err err = {.text = ""};
             struct ramet_head head;
             uint64_t before;
             enum ramet_rc rc;
 
-            fixture_open(&f);
+            open_filled(&f);
             before = f.model.lsn;
             model_reopen(&f.model);
             f.model.segment_pages = kind < 2 ? 0 : 12;
@@ -341,7 +325,7 @@ commit__can_be_retried_after_any_failed_request(void **state)
             model_reopen(&f.model);
             for (uint64_t lsn = 1; lsn <= before; lsn++)
                 model_check_lsn(&f.model, lsn);
-            fixture_close(&f);
+            line_close(&f);
             assert_true(n < 300);
         }
     }
@@ -352,12 +336,12 @@ commit__can_be_retried_after_any_failed_request(void **state)
 static void
 reading__of_what_somebody_kept_wrong_is_right(void **state)
 {
-    struct fixture f;
+    struct line f;
     bool fired = true;
     unsigned n = 0;
 
     (void)state;
-    fixture_open(&f);
+    open_filled(&f);
     f.store->traits |= RAMET_STORE_IS_KEPT;
     for (; fired; n++) {
         struct ramet_history *history;
@@ -374,7 +358,7 @@ reading__of_what_somebody_kept_wrong_is_right(void **state)
         assert_true(n < 2000);
     }
     assert_true(n > 10);
-    fixture_close(&f);
+    line_close(&f);
 }
 
 /* A store behind somebody who keeps one byte wrong until the read of its place is told to
@@ -501,10 +485,10 @@ reading__of_a_place_that_is_kept_wrong_names_it(void **state)
         .base = {.ops = &ops,
                  .traits = RAMET_STORE_IS_KEPT | RAMET_STORE_LISTS_CHEAPLY,
                  .name = "kept"}};
-    struct fixture f;
+    struct line f;
 
     (void)state;
-    fixture_open(&f);
+    open_filled(&f);
     write_until_mapped(&f.model);
     k.inner = f.inner;
     for (k.turn = 0; k.reads >= k.turn; k.turn++) {
@@ -525,7 +509,7 @@ reading__of_a_place_that_is_kept_wrong_names_it(void **state)
         assert_true(k.turn < 2000);
     }
     assert_true(k.turn > 10);
-    fixture_close(&f);
+    line_close(&f);
 }
 
 static void
@@ -534,10 +518,10 @@ reading__fails_or_is_right_whatever_request_fails(void **state)
     static const enum ramet_fault faults[] = {
         RAMET_FAULT_FAIL, RAMET_FAULT_FLIP_BIT, RAMET_FAULT_SHORT,
         RAMET_FAULT_OTHER_KEY};
-    struct fixture f;
+    struct line f;
 
     (void)state;
-    fixture_open(&f);
+    open_filled(&f);
     for (size_t kind = 0; kind < 4; kind++) {
         bool fired = true;
         unsigned noticed = 0;
@@ -561,7 +545,7 @@ reading__fails_or_is_right_whatever_request_fails(void **state)
         assert_true(noticed > 15);
     }
     ramet_faultstore_arm(f.store, RAMET_FAULT_NONE, 0, RAMET_OK);
-    fixture_close(&f);
+    line_close(&f);
 }
 
 /* A map too large for one buffer is streamed; whatever fails, it is there

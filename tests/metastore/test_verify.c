@@ -8,30 +8,8 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "tests/metastore/model.h"
+#include "tests/metastore/line.h"
 #include "tests/support/faultstore.h"
-
-struct fixture {
-    struct ramet_objstore *inner, *store;
-    struct model model;
-};
-
-static void
-fixture_open(struct fixture *f)
-{
-    assert_int_equal(ramet_memstore_open(&f->inner, NULL), RAMET_OK);
-    f->store = ramet_faultstore_new(f->inner);
-    assert_non_null(f->store);
-    model_init(&f->model, f->store, 9);
-}
-
-static void
-fixture_close(struct fixture *f)
-{
-    model_done(&f->model);
-    ramet_objstore_close(f->store);
-    ramet_objstore_close(f->inner);
-}
 
 static void
 count_damaged(void *ctx, bool damaged, const char *text, uint64_t done,
@@ -72,7 +50,7 @@ put_back(struct ramet_objstore *store, const char *key, const uint8_t *bytes,
 }
 
 static void
-damage_object(struct fixture *f, const char *key, size_t len, size_t step)
+damage_object(struct line *f, const char *key, size_t len, size_t step)
 {
     uint8_t *const bytes = malloc(len);
     unsigned damaged;
@@ -102,11 +80,11 @@ static void
 verify__finds_each_flipped_bit_and_each_missing_object(void **state)
 {
     struct keys *const keys = calloc(1, sizeof(*keys));
-    struct fixture f;
+    struct line f;
     unsigned damaged = 0;
 
     (void)state;
-    fixture_open(&f);
+    line_open(&f, 9);
     model_write(&f.model, 1, 5);
     f.model.never_inline = true;
     model_write(&f.model, 1, 300); /* chunks */
@@ -149,7 +127,7 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
         put_back(f.inner, keys->key[i], bytes, (size_t)keys->size[i]);
         free(bytes);
     }
-    fixture_close(&f);
+    line_close(&f);
     free(keys);
 }
 
@@ -183,13 +161,13 @@ verify__knows_dictionaries_and_own_maps(void **state)
     struct ramet_commit_object commit;
     struct ramet_extent dict;
     struct ramet_head head;
-    struct fixture f;
+    struct line f;
     struct ramet_err err = {.text = ""};
     uint8_t *dict_bytes = NULL;
     unsigned damaged = 0;
 
     (void)state;
-    fixture_open(&f);
+    line_open(&f, 9);
     use_dictionary(&f.model, &dict_bytes);
     f.model.segment_pages = 40;
     model_write(&f.model, 1, 1600);
@@ -217,7 +195,7 @@ verify__knows_dictionaries_and_own_maps(void **state)
     for (unsigned i = 0; i < keys->count; i++) /* a few bits of each */
         damage_object(&f, keys->key[i], (size_t)keys->size[i],
                       (size_t)keys->size[i] / 23 + 1);
-    fixture_close(&f);
+    line_close(&f);
     ramet_free(dict_bytes);
     free(keys);
 }

@@ -63,16 +63,51 @@ validate__refuses_what_does_not_fit(void **state)
 }
 
 static void
+decode(const struct line *f, const struct ramet_buf *object,
+       struct ramet_commit_object *out_commit)
+{
+    struct ramet_hash hash;
+
+    assert_int_equal(ramet_commit_decode(object->data,
+                                         ramet_get_le32(object->data + 8),
+                                         &f->model.volume, 3, object->len,
+                                         out_commit, &hash, NULL),
+                     RAMET_OK);
+}
+
+/* A commit that names an object is refused if that is not there, or not as large as it
+ * is said to be. */
+static void
+check_looks_for(struct line *f, const struct ramet_buf *object,
+                const struct ramet_sid *id)
+{
+    const struct ramet_extent extent = {.volume = f->model.volume,
+                                        .segment = *id};
+    struct iovec part = {"x", 1};
+    char key[RAMET_KEY_MAX];
+
+    ramet_extent_key(&extent, key);
+    assert_int_equal(ramet_history_validate(f->model.history, object->data,
+                                            object->len, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
+    assert_int_equal(ramet_history_validate(f->model.history, object->data,
+                                            object->len, NULL),
+                     RAMET_ECORRUPT);
+    assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_validate(f->model.history, object->data,
+                                            object->len, NULL),
+                     RAMET_ECORRUPT);
+}
+
+static void
 validate__looks_at_inline_frames_and_segments(void **state)
 {
     struct line *const f = *state;
     struct ramet_buf object;
     struct ramet_commit_object commit;
-    struct ramet_hash hash;
-    struct ramet_extent extent = {.volume = f->model.volume};
-    char key[RAMET_KEY_MAX];
     struct ramet_cid id;
-    struct iovec part = {"x", 1};
 
     line_encode_one(f, &id, &object);
     object.data[object.len - 1] ^= 1;
@@ -89,25 +124,9 @@ validate__looks_at_inline_frames_and_segments(void **state)
 
     f->model.never_inline = true;
     line_encode_one(f, &id, &object);
-    assert_int_equal(
-        ramet_history_validate(f->model.history, object.data, object.len, NULL),
-        RAMET_OK);
-    assert_int_equal(ramet_commit_decode(
-                         object.data, ramet_get_le32(object.data + 8),
-                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
-                     RAMET_OK);
-    extent.segment = commit.segments[0].id;
-    ramet_extent_key(&extent, key);
+    decode(f, &object, &commit);
+    check_looks_for(f, &object, &commit.segments[0].id);
     ramet_commit_done(&commit);
-    assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
-    assert_int_equal(
-        ramet_history_validate(f->model.history, object.data, object.len, NULL),
-        RAMET_ECORRUPT);
-    assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
-                     RAMET_OK);
-    assert_int_equal(
-        ramet_history_validate(f->model.history, object.data, object.len, NULL),
-        RAMET_ECORRUPT);
     ramet_buf_done(&object);
 }
 
@@ -140,15 +159,11 @@ validate__looks_at_inline_blocks_of_deltas(void **state)
     struct ramet_commit_object commit;
     struct ramet_err err = {.text = ""};
     struct ramet_buf object;
-    struct ramet_hash hash;
     struct ramet_cid id;
 
     f->model.delta_percent = 100;
     line_encode_one(f, &id, &object);
-    assert_int_equal(ramet_commit_decode(
-                         object.data, ramet_get_le32(object.data + 8),
-                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
-                     RAMET_OK);
+    decode(f, &object, &commit);
     assert_true(commit.deltas.extent.is_inline);
     assert_int_equal(ramet_pageset_count(&commit.deltas.pages), 1);
     ramet_commit_done(&commit);
@@ -169,38 +184,18 @@ static void
 validate__looks_for_blocks_of_deltas_in_the_store(void **state)
 {
     struct line *const f = *state;
-    struct ramet_extent extent = {.volume = f->model.volume};
-    struct iovec part = {"x", 1};
     struct ramet_commit_object commit;
     struct ramet_buf object;
-    struct ramet_hash hash;
-    char key[RAMET_KEY_MAX];
     struct ramet_cid id;
 
     f->model.delta_percent = 100;
     f->model.never_inline = true;
     line_encode_one(f, &id, &object);
-    assert_int_equal(ramet_commit_decode(
-                         object.data, ramet_get_le32(object.data + 8),
-                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
-                     RAMET_OK);
+    decode(f, &object, &commit);
     assert_int_equal(ramet_pageset_count(&commit.deltas.pages), 1);
     assert_false(commit.deltas.extent.is_inline);
-    extent.segment = commit.deltas.extent.id;
-    ramet_extent_key(&extent, key);
+    check_looks_for(f, &object, &commit.deltas.extent.id);
     ramet_commit_done(&commit);
-    assert_int_equal(
-        ramet_history_validate(f->model.history, object.data, object.len, NULL),
-        RAMET_OK);
-    assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
-    assert_int_equal(
-        ramet_history_validate(f->model.history, object.data, object.len, NULL),
-        RAMET_ECORRUPT);
-    assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
-                     RAMET_OK);
-    assert_int_equal(
-        ramet_history_validate(f->model.history, object.data, object.len, NULL),
-        RAMET_ECORRUPT);
     ramet_buf_done(&object);
 }
 

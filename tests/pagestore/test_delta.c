@@ -580,22 +580,35 @@ try__gives_up_where_a_delta_does_not_pay(void **state)
     ramet_delta_writer_free(writer);
 }
 
+/* A page that can't be compressed, and a writer that keeps a delta of it. */
+static struct ramet_delta_writer *
+keep_one(uint8_t *out_page)
+{
+    struct ramet_delta_writer *writer;
+    uint8_t base[PAGE];
+    uint32_t length = 0;
+
+    fill_page(base, PAGE, 1);
+    memcpy(out_page, base, PAGE);
+    fill_page(out_page + 1000, 300, 2);
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
+                     RAMET_OK);
+    assert_int_equal(try_plain(writer, base, out_page, PAGE, &length),
+                     RAMET_OK);
+    assert_true(length > 0);
+    return writer;
+}
+
 /* What can't be compressed takes more than a page, in a frame. */
 static void
 image__that_is_larger_than_its_page_is_no_fault(void **state)
 {
     struct ramet_delta_writer *writer;
-    uint8_t base[PAGE], page[PAGE];
-    uint32_t length = 0, image = 0;
+    uint8_t page[PAGE];
+    uint32_t image = 0;
 
     (void)state;
-    fill_page(base, PAGE, 1);
-    memcpy(page, base, PAGE);
-    fill_page(page + 1000, 300, 2);
-    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
-                     RAMET_OK);
-    assert_int_equal(try_plain(writer, base, page, PAGE, &length), RAMET_OK);
-    assert_true(length > 0);
+    writer = keep_one(page);
     assert_true(ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
     assert_int_equal(image, PAGE);
     ramet_delta_writer_free(writer);
@@ -607,16 +620,11 @@ image__of_a_page_that_is_half_empty_takes_half(void **state)
 {
     static const struct ramet_delta_shape shape = {5, 8, 4};
     struct ramet_delta_writer *writer;
-    uint8_t base[PAGE], page[PAGE];
-    uint32_t length = 0, image = 0;
+    uint8_t page[PAGE];
+    uint32_t image = 0;
 
     (void)state;
-    fill_page(base, PAGE, 1);
-    memcpy(page, base, PAGE);
-    fill_page(page + 1000, 300, 2);
-    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
-                     RAMET_OK);
-    assert_int_equal(try_plain(writer, base, page, PAGE, &length), RAMET_OK);
+    writer = keep_one(page);
     assert_true(ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
     assert_int_equal(image, PAGE);
     page[5] = PAGE / 2 >> 8;

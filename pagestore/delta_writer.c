@@ -154,7 +154,8 @@ make_checked(struct ramet_delta_writer *writer, const uint8_t *base,
         if (!ramet_delta_make(writer->maker, base, shapes[i][0], page,
                               shapes[i][1], most, &delta)) {
             if (ramet_delta_maker_is_over(writer->maker))
-                break; /* without the tables it is no less */
+                break; /* without the tables it is hardly ever less: not worth
+                          another look */
             continue;
         }
         if (ramet_delta_makes(&delta, base, page, writer->page_size,

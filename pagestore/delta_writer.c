@@ -49,7 +49,7 @@ struct ramet_delta_writer {
     uint8_t *made;       /* a page */
     uint8_t *image;      /* ZSTD_compressBound() of two pages */
     uint32_t usual_part; /* of USED_UNIT used bytes, what images take; 0: none
-                             was compressed */
+                             was compressed, or to nearly nothing */
     uint8_t *tried;      /* copy of the delta that is kept; NULL: none is */
     struct ramet_delta kept;
     struct ramet_buf sums, steps, literals; /* of the block that is open */
@@ -254,12 +254,13 @@ weigh(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len,
 }
 
 /* What images take of their pages' used bytes is taken to be the least of late: it falls
- * at once, and rises slowly. */
+ * at once, and rises slowly. What lies about in the rest of a page, as rows that were
+ * deleted do, may take more than they: that tells nothing of other pages. */
 static void
 note_image(struct ramet_delta_writer *writer, uint32_t size, uint32_t used)
 {
     const uint32_t part =
-        (uint32_t)((uint64_t)size * USED_UNIT / used) + (size == 0);
+        size < used ? (uint32_t)((uint64_t)size * USED_UNIT / used) : USED_UNIT;
 
     assert(used > 0 && used <= writer->page_size);
     if (part > writer->usual_part && writer->usual_part > 0)

@@ -637,6 +637,26 @@ image__of_a_page_that_is_half_empty_takes_half(void **state)
     ramet_delta_writer_free(writer);
 }
 
+/* Of a page that is nearly empty its image may still have all that was deleted. */
+static void
+image__takes_no_more_than_its_page_after_one_of_rests(void **state)
+{
+    static const struct ramet_delta_shape shape = {5, 8, 4};
+    struct ramet_delta_writer *writer;
+    uint8_t page[PAGE];
+    uint32_t image = 0;
+
+    (void)state;
+    writer = keep_one(page);
+    page[5] = (PAGE - 8) >> 8;
+    page[6] = (PAGE - 8) & 0xff;
+    assert_true(ramet_delta_writer_is_less(writer, page, &shape, 3, &image));
+    assert_int_equal(image, PAGE);
+    assert_true(ramet_delta_writer_is_less(writer, page, &no_shape, 3, &image));
+    assert_int_equal(image, PAGE);
+    ramet_delta_writer_free(writer);
+}
+
 /* A delta that is all literals takes no less than its image where these can't be
  * compressed, also of pages that nobody looked at. */
 static void
@@ -750,6 +770,7 @@ main(void)
         cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
         cmocka_unit_test(image__that_is_larger_than_its_page_is_no_fault),
         cmocka_unit_test(image__of_a_page_that_is_half_empty_takes_half),
+        cmocka_unit_test(image__takes_no_more_than_its_page_after_one_of_rests),
         cmocka_unit_test(
             delta__of_what_can_t_be_compressed_is_not_less_than_its_image),
         cmocka_unit_test(writer__survives_every_failed_allocation),

@@ -9,7 +9,8 @@
  *   (4) What lies between two frames is read along where that is no more than
  *       ramet_objstore_gap().
  *   (5) Where many are read at a time a dictionary that they need and that is not here
- *       is one of these reads: ranges that come before it wait for it.
+ *       is one of these reads, beside what (3) bounds, DICTS_AT_ONCE of them at most:
+ *       ranges that come before it wait for it.
  *
  * Layer: pagestore.
  */

@@ -11,6 +11,7 @@
 
 #include "core/alloc.h"
 #include "pagestore/delta_writer.h"
+#include "pagestore/segment.h"
 #include "tests/support/point.h"
 
 void
@@ -305,6 +306,29 @@ place_deltas(struct model *model, struct ramet_commit_object *commit,
     commit->has_inline = *io_inline != NULL;
     commit->inline_length_bytes = (uint32_t)inline_len;
     return rc;
+}
+
+void
+model_use_dict(struct model *model, uint64_t content, uint8_t **out_dict)
+{
+    enum { COUNT = 2000, SIZE = 512 };
+    uint8_t *const samples = malloc(COUNT * SIZE);
+    bool is_worth = false;
+    size_t len = 0;
+
+    assert_non_null(samples);
+    for (uint64_t i = 0; i < COUNT; i++)
+        model_fill(samples + i * SIZE, SIZE, content + i);
+    assert_int_equal(
+        ramet_dict_train(samples, COUNT, SIZE, &is_worth, out_dict, &len, NULL),
+        RAMET_OK);
+    assert_true(is_worth);
+    assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
+                                      len, &model->dict_extent, NULL),
+                     RAMET_OK);
+    model->dict = *out_dict;
+    model->dict_len = len;
+    free(samples);
 }
 
 enum ramet_rc

@@ -61,6 +61,10 @@ void model_reopen(struct model *model);
 uint64_t model_random(struct model *model, uint64_t below);
 void model_fill(uint8_t *page, uint32_t page_size, uint64_t content);
 
+/* Compress with a dictionary from here on, trained on pages of contents from `content`
+ * on; *out_dict is the caller's. */
+void model_use_dict(struct model *model, uint64_t content, uint8_t **out_dict);
+
 /* Make the commit object for `change` on top of `base`; the caller frees
  * `out`. What fails is returned. */
 enum ramet_rc model_encode(struct model *model, const struct ramet_head *base,

@@ -5,15 +5,12 @@
  */
 #include "tests/support/cmocka_all.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
-#include "pagestore/segment.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 
-#define SAMPLES 2000u
 #define PAGE 512u
 #define MANY 60u
 #define TRIALS_MAX 3000
@@ -26,26 +23,6 @@ struct fixture {
     uint8_t *dict;
 };
 
-static void
-use_dict(struct fixture *f)
-{
-    uint8_t *const samples = malloc((size_t)SAMPLES * PAGE);
-    bool is_worth = false;
-
-    for (uint32_t i = 0; i < SAMPLES; i++)
-        model_fill(samples + (size_t)i * PAGE, PAGE, i + 1);
-    assert_int_equal(ramet_dict_train(samples, SAMPLES, PAGE, &is_worth,
-                                      &f->dict, &f->model.dict_len, NULL),
-                     RAMET_OK);
-    assert_true(is_worth);
-    free(samples);
-    assert_int_equal(ramet_dict_store(f->store, &f->model.volume, f->dict,
-                                      f->model.dict_len, &f->model.dict_extent,
-                                      NULL),
-                     RAMET_OK);
-    f->model.dict = f->dict;
-}
-
 /* A segment whose table is in chunks, a dictionary, a map perhaps, and commits behind it,
  * the newest with what it has inline. */
 static void
@@ -56,7 +33,7 @@ fixture_open(struct fixture *f, bool has_map)
     f->store = ramet_faultstore_new(f->inner);
     assert_non_null(f->store);
     model_init(&f->model, f->store, 11);
-    use_dict(f);
+    model_use_dict(&f->model, 1, &f->dict);
     f->model.never_inline = true;
     model_write(&f->model, 1, 1500);
     f->model.never_inline = false;

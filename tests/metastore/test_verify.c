@@ -131,28 +131,6 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
     free(keys);
 }
 
-/* Train a dictionary on pages like the model's, and use it. */
-static void
-use_dictionary(struct model *model, uint8_t **out_dict)
-{
-    uint8_t *const samples = malloc(2000 * 512);
-    size_t len = 0;
-    bool worth = false;
-
-    for (uint32_t i = 0; i < 2000; i++)
-        model_fill(samples + i * 512, 512, 100000 + i);
-    assert_int_equal(
-        ramet_dict_train(samples, 2000, 512, &worth, out_dict, &len, NULL),
-        RAMET_OK);
-    assert_true(worth);
-    assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
-                                      len, &model->dict_extent, NULL),
-                     RAMET_OK);
-    model->dict = *out_dict;
-    model->dict_len = len;
-    free(samples);
-}
-
 /* Dictionary, own map with inline and separate segments: bits and reading. */
 static void
 verify__knows_dictionaries_and_own_maps(void **state)
@@ -168,7 +146,7 @@ verify__knows_dictionaries_and_own_maps(void **state)
 
     (void)state;
     line_open(&f, 9);
-    use_dictionary(&f.model, &dict_bytes);
+    model_use_dict(&f.model, 100000, &dict_bytes);
     f.model.segment_pages = 40;
     model_write(&f.model, 1, 1600);
     f.model.segment_pages = 0;

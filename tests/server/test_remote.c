@@ -16,7 +16,6 @@
 #include "core/hash.h"
 #include "core/thread.h"
 #include "metastore/catalog.h"
-#include "pagestore/segment.h"
 #include "tests/server/fixture.h"
 #include "tests/support/point.h"
 
@@ -399,28 +398,6 @@ remote__says_that_a_page_could_not_be_kept(void **state)
     fixture_stop(&f);
 }
 
-/* A dictionary that `model` compresses with from now on; *out_dict is the caller's. */
-static void
-use_dictionary(struct model *model, uint64_t content, uint8_t **out_dict)
-{
-    uint8_t *const samples = malloc((size_t)2000 * 512);
-    size_t len = 0;
-    bool worth = false;
-
-    assert_non_null(samples);
-    for (uint64_t i = 0; i < 2000; i++)
-        model_fill(samples + i * 512, 512, content + i);
-    assert_int_equal(
-        ramet_dict_train(samples, 2000, 512, &worth, out_dict, &len, NULL),
-        RAMET_OK);
-    assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
-                                      len, &model->dict_extent, NULL),
-                     RAMET_OK);
-    model->dict = *out_dict;
-    model->dict_len = len;
-    free(samples);
-}
-
 /* Pages that are located are named to the server as such whose way is here; it sends
  * the dictionary all the same that they are asked for with. */
 static void
@@ -438,9 +415,9 @@ remote__brings_the_dictionary_of_pages_that_it_located(void **state)
     fixture_start(&f, NULL);
     model_init(&model, f.remote->store, 4);
     model.never_inline = true;
-    use_dictionary(&model, 1, &dicts[0]);
+    model_use_dict(&model, 1, &dicts[0]);
     model_write(&model, 1, 2000);
-    use_dictionary(&model, 70000, &dicts[1]);
+    model_use_dict(&model, 70000, &dicts[1]);
     model_write(&model, 1009, 16);
     fresh = fixture_connect(&f, NULL);
     /* Of the second one, the newest dictionary is another. */

@@ -294,13 +294,16 @@ transfers__cut_short__as_if_whole(void **state)
     crash_end(&world);
 }
 
+enum { TESTS_MAX = 256 };
+
 static struct CMUnitTest
 test_of(const char *name, CMUnitTestFunction run, unsigned i)
 {
-    static char names[256][96];
+    static char names[TESTS_MAX][96];
     static unsigned used;
     char *const full = names[used++];
 
+    assert_true(used <= TESTS_MAX);
     snprintf(full, sizeof(names[0]), "%s: %s", name, crash_scenarios[i].name);
     return (struct CMUnitTest){full, run, NULL, teardown,
                                (void *)(uintptr_t)&crash_scenarios[i]};
@@ -312,7 +315,7 @@ main(int argc, char **argv)
     const bool cuts = argc < 2 || strcmp(argv[1], "cuts") == 0;
     const bool faults = argc < 2 || strcmp(argv[1], "faults") == 0;
     const bool memory = argc < 2 || strcmp(argv[1], "memory") == 0;
-    struct CMUnitTest tests[192];
+    struct CMUnitTest tests[TESTS_MAX];
     unsigned count = 0;
 
     seed = store_seed("test_store_crash");

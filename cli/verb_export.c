@@ -158,10 +158,36 @@ move_one(const char *from, const char *to, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/* What was renamed in the folder of `path` stays so without power. */
+static enum ramet_rc
+sync_folder_of(const char *path, struct ramet_err *err)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    const char *const slash = strrchr(path, '/');
+    char *const folder = ramet_asprintf(
+        "%.*s.", slash == NULL ? 0 : (int)(slash - path) + 1, path);
+    int fd, result;
+
+    if (folder == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
+    result = fd =
+        os->open(os->ctx, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
+    ramet_free(folder);
+    if (fd >= 0) {
+        result = os->sync(os->ctx, fd);
+        os->close(os->ctx, fd);
+    }
+    return result >= 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "%s: sync its folder", path);
+}
+
 /*
  * FILE and FILE-ramet get the same suffix, so that together they are the
- * replica that they were. The directory goes first: a crash in between leaves
- * a file that nothing takes for a whole replica.
+ * replica that they were. The directory goes first, and its new name is on disk
+ * before the file moves: a crash in between, or the power, leaves a file that
+ * nothing takes for a whole replica, and never a directory without its file, which
+ * would be cleared away. What goes wrong moves it back.
  */
 static enum ramet_rc
 move_aside(const char *path, char *out_aside, size_t out_size,
@@ -181,7 +207,15 @@ move_aside(const char *path, char *out_aside, size_t out_size,
     if (is_there(out_aside) || is_there(directory_aside))
         return RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", out_aside);
     rc = move_one(directory, directory_aside, err);
-    return rc == RAMET_OK ? move_one(path, out_aside, err) : rc;
+    if (rc != RAMET_OK)
+        return rc;
+    if (is_there(directory_aside))
+        rc = sync_folder_of(path, err);
+    if (rc == RAMET_OK)
+        rc = move_one(path, out_aside, err);
+    if (rc != RAMET_OK)
+        (void)!move_one(directory_aside, directory, NULL);
+    return rc;
 }
 
 /* FILE itself, where a link to it was named: that is what is moved aside, and

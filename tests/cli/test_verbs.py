@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Each verb does what its help says, on a database."""
 import datetime
+import errno
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import time
 import unittest
 
 import support
+import faults
 
 READER = os.path.join(os.path.dirname(__file__), "..", "..", "scripts",
                       "read-volume.py")
@@ -669,6 +671,25 @@ for push in range(2, 200):
         self.assertEqual(self.read(path), before)
         self.assertEqual(self.status(path)["local_commits"], 1)
         self.ramet("push", path)
+
+    @unittest.skipUnless(os.path.exists(faults.SHIM), "needs the shim")
+    def test_restore__that_can_not_sync_between_its_moves__moves_neither(self):
+        """The directory's new name is on disk before the file moves: else the power
+        could leave the directory without the file, which is cleared away."""
+        self.bound()
+        self.sql(self.a, INSERT % "later")
+        before, shim = self.read(self.a), faults.Faults(self.path("faults"))
+        shim.arm("sync", 0, errno.EIO)
+        done = self.run_ramet("restore", self.url(), self.a, "--replace",
+                              env=shim.env())
+        self.assertTrue(shim.disarm())
+        self.assertEqual(done.returncode, support.FAILED)
+        self.assertIn("folder", done.stderr)
+        self.assertEqual(self.read(self.a), before)
+        self.assertEqual(self.status(self.a)["local_commits"], 1)
+        self.assertEqual([name for name in os.listdir(self.dir)
+                          if ".before-" in name], [])
+        self.ramet("push", self.a)
 
     # ---- adopt, verify
 

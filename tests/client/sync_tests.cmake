@@ -21,7 +21,7 @@ target_include_directories(ramet_test_world PUBLIC "${PROJECT_SOURCE_DIR}")
 target_link_libraries(ramet_test_world PUBLIC ramet_client ramet_faultstore
                       ramet_test_support PkgConfig::CMOCKA)
 foreach(name sync sync_model sync_starved fetcher push_faults durable bases bases_file
-        background meanwhile lines doubt refusal kept binding export)
+        background meanwhile places lines doubt refusal kept binding export)
     ramet_test(test_client_${name} SOURCES sync/test_${name}.c
                LIBS ramet_test_world)
 endforeach()

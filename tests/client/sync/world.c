@@ -310,3 +310,25 @@ world_status(struct ramet_file *file)
     OK(ramet_file_status(file, &status, e));
     return status;
 }
+
+struct ramet_remote_point
+world_newest_point(const struct world *world)
+{
+    struct ramet_remote_point point;
+    struct ramet_history *history;
+    struct ramet_vid volume;
+    struct ramet_head head;
+
+    OK(ramet_remote_client_resolve(world->clients[0], &volume, e));
+    OK(ramet_remote_client_history(world->clients[0], &volume, &history, e));
+    OK(ramet_history_newest(history, &head, e));
+    point = (struct ramet_remote_point){
+        .lsn = head.lsn,
+        .hash = head.hash,
+        .time_ms = head.time_ms,
+        .page_size = head.page_size,
+        .page_count = head.page_count,
+        .byte_length = head.byte_length,
+    };
+    return point;
+}

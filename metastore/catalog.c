@@ -17,7 +17,7 @@
 #include "metastore/name_object.h"
 
 #define FORMAT_KEY "ramet.json"
-#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":4}\n"
+#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":5}\n"
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100

@@ -14,7 +14,7 @@
 #include "core/id.h"
 #include "pagestore/objstore.h"
 
-#define RAMET_STORE_FORMAT 4u /* docs/format.md, "Version rule" */
+#define RAMET_STORE_FORMAT 5u /* docs/format.md, "Version rule" */
 #define RAMET_NAME_MAX 128u
 
 /* 1-128 of A-Za-z0-9._- not beginning with '.'. */

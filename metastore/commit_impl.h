@@ -9,7 +9,7 @@
 
 #include "metastore/commit.h"
 
-#define RAMET_COMMIT_MAGIC "RAMTCMT\x03"
+#define RAMET_COMMIT_MAGIC "RAMTCMT\x04"
 
 /* Offsets of the core's fields. */
 enum {

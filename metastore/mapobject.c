@@ -9,7 +9,7 @@
 
 #include "metastore/mapnode.h"
 
-#define MAP_MAGIC "RAMTMAP\x02"
+#define MAP_MAGIC "RAMTMAP\x03"
 
 void
 ramet_map_key(const struct ramet_vid *volume, uint64_t lsn,

@@ -18,7 +18,7 @@
 #include "metastore/node_cache.h"
 #include "metastore/verify.h"
 
-#define SEGMENT_MAGIC "RAMTSEG\x01"
+#define SEGMENT_MAGIC "RAMTSEG\x02"
 #define WINDOW_BYTES (256u << 10)
 
 enum ramet_rc

@@ -12,7 +12,7 @@
 #include "core/alloc.h"
 #include "pagestore/segment_header.h"
 
-static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'E', 'G', 1};
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'E', 'G', 2};
 
 bool
 ramet_page_size_valid(uint64_t page_size)

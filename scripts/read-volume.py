@@ -443,7 +443,7 @@ class Volume:
 class Commit:
     def __init__(self, volume, lsn):
         raw = volume.read(("commits", lsn))
-        need(raw[:8] == b"RAMTCMT\x03" and hash128(raw[:292]) == raw[292:308],
+        need(raw[:8] == b"RAMTCMT\x04" and hash128(raw[:292]) == raw[292:308],
              "commit %d" % lsn)
         (length, inline) = struct.unpack_from("<II", raw, 8)
         need(struct.unpack_from("<Q", raw, 16)[0] == lsn, "another LSN")

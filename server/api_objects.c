@@ -191,7 +191,7 @@ struct writing {
 static bool
 names_this_map(const struct call *call, const uint8_t *head)
 {
-    static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'M', 'A', 'P', 2};
+    static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'M', 'A', 'P', 3};
     char lsn[17];
 
     assert(call->route == RAMET_ROUTE_MAP);

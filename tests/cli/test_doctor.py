@@ -42,7 +42,7 @@ class Doctor(support.CliTest):
         for name, check in checks.items():
             self.assertEqual(check["todo"], "", name)
         self.assertIn("LSN 1", checks["volume"]["text"])
-        self.assertIn("storage format 4 there", checks["version"]["text"])
+        self.assertIn("storage format 5 there", checks["version"]["text"])
         self.assertEqual(self.keys(), before)
         self.assertEqual(self.ramet("ls", self.store_url()).count("\n"), 1)
 

@@ -29,7 +29,7 @@ seal(uint8_t *head, size_t len)
 {
     struct ramet_hash hash;
 
-    memcpy(head, "RAMTCMT\x03", 8);
+    memcpy(head, "RAMTCMT\x04", 8);
     ramet_put_le32(head + 8, (uint32_t)len);
     ramet_put_le64(head + 16, 2);
     head[28] = RAMET_HASH_XXH3_128;

@@ -122,14 +122,15 @@ catalog_check__refuses_what_it_does_not_know(void **state)
         const char *text;
         enum ramet_rc rc;
     } cases[] = {
-        {"{\"format\":\"ramet\",\"version\":4}\n", RAMET_OK},
-        {"{\"format\":\"ramet\",\"version\":4,\"later\":true}", RAMET_OK},
+        {"{\"format\":\"ramet\",\"version\":5}\n", RAMET_OK},
+        {"{\"format\":\"ramet\",\"version\":5,\"later\":true}", RAMET_OK},
         {"{\"format\":\"ramet\",\"version\":1}\n", RAMET_EVERSION},
         {"{\"format\":\"ramet\",\"version\":2}\n", RAMET_EVERSION},
         {"{\"format\":\"ramet\",\"version\":3}\n", RAMET_EVERSION},
-        {"{\"format\":\"ramet\",\"version\":5}\n", RAMET_EVERSION},
+        {"{\"format\":\"ramet\",\"version\":4}\n", RAMET_EVERSION},
+        {"{\"format\":\"ramet\",\"version\":6}\n", RAMET_EVERSION},
         {"{\"format\":\"ramet\",\"version\":}", RAMET_ECORRUPT},
-        {"{\"format\":\"ramet\",\"version\":4", RAMET_ECORRUPT},
+        {"{\"format\":\"ramet\",\"version\":5", RAMET_ECORRUPT},
         {"hello", RAMET_ECORRUPT},
         {"", RAMET_ECORRUPT},
     };

@@ -378,7 +378,7 @@ read_front(struct fixture *f, const struct written *written, uint8_t *out,
 static void
 segment__has_the_documented_bytes(void **state)
 {
-    static const uint8_t head[] = {0x52, 0x41, 0x4d, 0x54, 0x53, 0x45, 0x47, 1};
+    static const uint8_t head[] = {0x52, 0x41, 0x4d, 0x54, 0x53, 0x45, 0x47, 2};
     struct fixture *f = *state;
     const struct shape shape = {.page_size = 1024, .count = 1, .first = 3};
     struct written written = {0};
@@ -585,7 +585,7 @@ header_check__refuses_what_is_not_as_written(void **state)
     const struct ramet_sid id = {{{1, 2, 3}}};
     const struct ramet_sid other = {{{1, 2, 4}}};
     uint8_t header[RAMET_SEGMENT_HEADER_SIZE] = {
-        0x52, 0x41, 0x4d, 0x54, 0x53, 0x45, 0x47, 1, 1, 2, 3};
+        0x52, 0x41, 0x4d, 0x54, 0x53, 0x45, 0x47, 2, 1, 2, 3};
     uint32_t page_size = 7;
 
     (void)state;

@@ -212,7 +212,7 @@ class Api(unittest.TestCase):
             lsns.append(int.from_bytes(body[pos:pos + 8], "little"))
             length = int.from_bytes(body[pos + 8:pos + 12], "little")
             head = body[pos + 12:pos + 12 + length]
-            self.assertEqual(head[:8], b"RAMTCMT\x03")
+            self.assertEqual(head[:8], b"RAMTCMT\x04")
             whole = self.get(self.base + "/commits/%d" % lsns[-1])[2]
             self.assertEqual(whole[:length], head)
             pos += 12 + length
@@ -249,7 +249,7 @@ class Api(unittest.TestCase):
                 "If-None-Match": headers["ETag"]})[0], 304)
         self.assertEqual(seen, {"commits", "maps", "segments"})
         self.assertEqual(json.loads(self.get("/v1/ramet.json")[2]),
-                         {"format": "ramet", "version": 4})
+                         {"format": "ramet", "version": 5})
         names = self.server.json("/v1/keys?prefix=names/app/")["keys"]
         self.assertEqual(names, [["names/app/fffffffffffffffe", 48]])
         name = self.get("/v1/names/app/fffffffffffffffe")
@@ -267,7 +267,7 @@ class Api(unittest.TestCase):
     def test_put_segment(self):
         sid = str(uuid.UUID(int=uuid.uuid4().int & ~(0xf << 76) | 7 << 76))
         path = "/v1/volumes/%s/segments/%s" % (self.vid, sid)
-        body = (b"RAMTSEG\x01" + uuid.UUID(sid).bytes +
+        body = (b"RAMTSEG\x02" + uuid.UUID(sid).bytes +
                 (4096).to_bytes(4, "little") + b"\0" * 4)
         put = lambda p, b, h={"If-None-Match": "*"}: \
             self.server.request("PUT", p, b, h)
@@ -340,7 +340,7 @@ class Api(unittest.TestCase):
     def test_no_volume_has_the_nil_id(self):
         sid = str(uuid.UUID(int=uuid.uuid4().int & ~(0xf << 76) | 7 << 76))
         nil = "/v1/volumes/" + str(uuid.UUID(int=0))
-        body = (b"RAMTSEG\x01" + uuid.UUID(sid).bytes +
+        body = (b"RAMTSEG\x02" + uuid.UUID(sid).bytes +
                 (4096).to_bytes(4, "little") + b"\0" * 4)
         self.problem(self.server.request("PUT", nil + "/segments/" + sid, body,
                                          {"If-None-Match": "*"}),
@@ -383,7 +383,7 @@ class Api(unittest.TestCase):
             status, _, body = self.server.request("POST", path,
                                                   bytes(older[:cut]))
             self.assertEqual(status, 422, body)
-        for bad in (b"\0" * 1000, os.urandom(5000), b"RAMTCMT\x03" * 100):
+        for bad in (b"\0" * 1000, os.urandom(5000), b"RAMTCMT\x04" * 100):
             self.assertIn(self.server.request("POST", path, bad)[0],
                           (422, 501))
         self.assertEqual(self.server.json(self.base + "/head")["lsn"],

@@ -50,7 +50,7 @@ fill_core(uint8_t *head, size_t head_len, const struct ramet_vid *volume,
     struct timespec now;
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    memcpy(head, "RAMTCMT\x03", 8);
+    memcpy(head, "RAMTCMT\x04", 8);
     ramet_put_le32(head + 8, (uint32_t)head_len);
     ramet_put_le64(head + 16, 1); /* LSN */
     head[26] = PAGE_SIZE_BITS;
@@ -71,7 +71,7 @@ static void
 put_segment(struct ramet_objstore *store, const struct ramet_vid *volume,
             const struct ramet_sid *sid, uint64_t *out_bytes)
 {
-    uint8_t segment[132] = "RAMTSEG\x01";
+    uint8_t segment[132] = "RAMTSEG\x02";
     const struct iovec part = {segment, sizeof(segment)};
     char id[RAMET_ID_TEXT_SIZE], name[RAMET_ID_TEXT_SIZE], key[RAMET_KEY_MAX];
 

@@ -215,7 +215,7 @@ commit__on_a_volume_that_was_deleted__is_refused(void **state)
 static void
 objects__of_a_volume_that_was_deleted__are_refused(void **state)
 {
-    static const uint8_t header[32] = "RAMTSEG\x01";
+    static const uint8_t header[32] = "RAMTSEG\x02";
     const struct iovec part = {(void *)(uintptr_t)header, sizeof(header)};
     char id[RAMET_ID_TEXT_SIZE], key[RAMET_KEY_MAX];
     struct ramet_err err;

@@ -1,13 +1,14 @@
 /*
  * verify_objects.c - the objects that one commit names, byte by byte; see verify.h.
  *
- * A segment is gone through from its first byte to its last: header, frames and
- * table chunks, or blocks of deltas, without a gap. Where a commit has its own map,
+ * A segment is gone through from its first byte to its last: header, frames, in the order
+ * in which they lie, and table chunks, or blocks of deltas, without a gap. Where a commit has its own map,
  * its frames are found through it.
  *
  *   (1) Damage is reported and counted, and the walk goes on; only what hinders it
  *       (no memory, a store out of reach) ends it.
  *   (2) No byte before a sweep's `at` was left unread.
+ *   (3) Memory: 32 bytes a frame of one segment.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -183,6 +184,15 @@ struct sweep {
     const struct ramet_segment_info *segment;
     char key[RAMET_KEY_MAX];
     uint64_t at;
+    struct piece *pieces; /* noted, and not gone through yet: its frames */
+    size_t piece_count, piece_capacity;
+};
+
+/* Of the object's bytes. */
+struct piece {
+    uint64_t offset;
+    struct ramet_hash hash;
+    uint32_t length;
 };
 
 static enum ramet_rc
@@ -198,28 +208,69 @@ sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
     return check_range(s->v, s->key, offset, length, hash, err);
 }
 
+/* Where the next frame lies, which may be anywhere. */
 static enum ramet_rc
-sweep_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
-             struct ramet_err *err)
+note_piece(struct sweep *s, const struct ramet_extent *extent,
+           struct ramet_err *err)
 {
-    struct ramet_err found;
+    assert(s->piece_count <= s->piece_capacity);
+    if (s->piece_count == s->piece_capacity) {
+        const size_t capacity =
+            s->piece_capacity > 0 ? 2 * s->piece_capacity : 64;
+        struct piece *const pieces =
+            ramet_realloc(s->pieces, capacity * sizeof(*pieces));
 
-    assert(frames != NULL && count > 0);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct ramet_extent *const extent = &frames[i].extent;
-        const enum ramet_rc rc = ramet_verify_note(
-            s->v,
-            sweep_piece(s, extent->offset_bytes, extent->length_bytes,
-                        &extent->hash, &found),
-            &found, err);
-
-        if (rc != RAMET_OK)
-            return rc;
+        if (pieces == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "%s: its frames", s->key);
+        s->pieces = pieces;
+        s->piece_capacity = capacity;
     }
+    s->pieces[s->piece_count++] = (struct piece){
+        extent->offset_bytes, extent->hash, extent->length_bytes};
     return RAMET_OK;
 }
 
-/* Frames of chunk after chunk, then the chunks themselves. */
+static int
+compare_pieces(const void *left, const void *right)
+{
+    const struct piece *const a = left;
+    const struct piece *const b = right;
+
+    return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+/* All that was noted, from the first byte to the last. */
+static enum ramet_rc
+sweep_noted(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (s->piece_count > 1)
+        qsort(s->pieces, s->piece_count, sizeof(s->pieces[0]), compare_pieces);
+    for (size_t i = 0; rc == RAMET_OK && i < s->piece_count; i++)
+        rc = ramet_verify_note(s->v,
+                               sweep_piece(s, s->pieces[i].offset,
+                                           s->pieces[i].length,
+                                           &s->pieces[i].hash, &found),
+                               &found, err);
+    s->piece_count = 0;
+    return rc;
+}
+
+static enum ramet_rc
+note_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
+            struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(frames != NULL && count > 0);
+    for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
+        rc = note_piece(s, &frames[i].extent, err);
+    return rc;
+}
+
+/* The frames that the chunks name, then the chunks themselves. */
 static enum ramet_rc
 sweep_chunks(struct sweep *s, struct ramet_err *err)
 {
@@ -233,10 +284,11 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
         rc = ramet_table_cursor_load(cursor, s->commit, segment, i, &found);
         if (rc != RAMET_OK)
             return ramet_verify_note(s->v, rc, &found, err);
-        rc = sweep_frames(s, cursor->frames, cursor->frame_count, err);
+        rc = note_frames(s, cursor->frames, cursor->frame_count, err);
         if (rc != RAMET_OK)
             return rc;
     }
+    rc = sweep_noted(s, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < segment->chunk_count; i++) {
         const struct ramet_table_chunk *const chunk = &segment->chunks[i];
 
@@ -261,8 +313,8 @@ lies_in(const struct sweep *s, const struct ramet_frame *frame)
 
 /* The next frame of a commit of its own map, by the map. */
 static enum ramet_rc
-sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
-           struct ramet_err *err)
+note_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
+          struct ramet_err *err)
 {
     struct ramet_located located;
     const struct ramet_frame *const frame = &located.image;
@@ -279,8 +331,7 @@ sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 ": its map has page %u elsewhere",
                           s->commit->lsn, pgno);
-    return sweep_piece(s, frame->extent.offset_bytes,
-                       frame->extent.length_bytes, &frame->extent.hash, err);
+    return note_piece(s, &frame->extent, err);
 }
 
 static enum ramet_rc
@@ -296,10 +347,10 @@ sweep_by_map(struct sweep *s, struct ramet_err *err)
         pgno = ramet_pageset_next(&s->commit->changed, pgno);
         if (pgno == 0 || pgno > s->segment->last_pgno)
             break;
-        rc = ramet_verify_note(s->v, sweep_page(s, pgno, &last, &found), &found,
+        rc = ramet_verify_note(s->v, note_page(s, pgno, &last, &found), &found,
                                err);
     }
-    return rc;
+    return rc == RAMET_OK ? sweep_noted(s, err) : rc;
 }
 
 enum ramet_rc
@@ -340,6 +391,7 @@ ramet_verify_segment(struct ramet_verify *v,
                       .segment = segment};
     const uint64_t start =
         is_inline ? ramet_commit_inline_start(head->head_length) : 0;
+    bool has_table = true;
     struct ramet_err found;
     enum ramet_rc rc;
 
@@ -358,13 +410,17 @@ ramet_verify_segment(struct ramet_verify *v,
     s.at = start + RAMET_SEGMENT_HEADER_SIZE;
     if (rc != RAMET_OK)
         return rc;
-    if (segment->frames != NULL)
-        rc = sweep_frames(&s, segment->frames, segment->frame_count, err);
-    else if (segment->chunk_count > 0)
+    if (segment->frames != NULL) {
+        rc = note_frames(&s, segment->frames, segment->frame_count, err);
+        rc = rc == RAMET_OK ? sweep_noted(&s, err) : rc;
+    } else if (segment->chunk_count > 0) {
         rc = sweep_chunks(&s, err);
-    else
-        return sweep_by_map(&s, err); /* its chunks are needed no more */
-    if (rc == RAMET_OK && s.at != start + end)
+    } else {
+        rc = sweep_by_map(&s, err); /* its chunks are needed no more */
+        has_table = false;
+    }
+    ramet_free(s.pieces);
+    if (rc == RAMET_OK && has_table && s.at != start + end)
         rc = ramet_verify_note(
             v,
             RAMET_FAIL(&found, RAMET_ECORRUPT,

@@ -3,8 +3,10 @@
  * "Frame table" and "Table chunk".
  *
  * Decoding is the only code here that looks at foreign bytes. Past it holds:
- *   (1) frames ascend strictly by page number without overlap, and by offset
- *       without overlap;
+ *   (1) frames ascend strictly by page number without overlap. Where they lie
+ *       ascends in no way, and two may have bytes in common: what is in a body is
+ *       vouched for by its hash, and who reads makes sure of memory and time by
+ *       the frames that he asks for;
  *   (2) 1 <= page_count <= RAMET_FRAME_PAGES_MAX, no page number overflows;
  *   (3) every body is non-empty, at most RAMET_FRAME_BYTES_MAX, and lies
  *       behind the segment's header and before its end;
@@ -22,6 +24,11 @@
 
 static_assert(RAMET_FRAME_ENTRY_MIN == 1 + 1 + RAMET_HASH_SIZE,
               "an entry is at least gap, length, hash");
+
+/* Beside the gap: what else an entry has. */
+#define HAS_SHAPE 1u /* kind and page count */
+#define HAS_SHIFT 2u
+#define FLAG_BITS 2u
 
 /* What the entries of one table leave out. */
 struct usual {
@@ -47,20 +54,19 @@ commonest_page_count(const struct ramet_frame *frames, uint32_t count)
     return best;
 }
 
-/* Can `frame` follow a frame that ends at page `last` and byte `end`? */
+/* Can `frame` follow one that ends at page `last`? */
 static bool
-is_encodable(const struct ramet_frame *frame, uint8_t hash_algo, uint32_t last,
-             uint64_t end)
+is_encodable(const struct ramet_frame *frame, uint8_t hash_algo, uint32_t last)
 {
     return frame->page_count >= 1 &&
            frame->page_count <= RAMET_FRAME_PAGES_MAX &&
            frame->first_pgno > last &&
            frame->page_count - 1 <= UINT32_MAX - frame->first_pgno &&
-           frame->extent.offset_bytes >= end &&
+           frame->extent.offset_bytes >= RAMET_SEGMENT_HEADER_SIZE &&
            frame->extent.length_bytes >= 1 &&
            frame->extent.length_bytes <= RAMET_FRAME_BYTES_MAX &&
            frame->extent.offset_bytes <=
-               UINT64_MAX - frame->extent.length_bytes &&
+               INT64_MAX - (uint64_t)frame->extent.length_bytes &&
            frame->extent.hash_algo == hash_algo &&
            (frame->kind == RAMET_FRAME_PLAIN ||
             frame->kind == RAMET_FRAME_DICT);
@@ -69,19 +75,25 @@ is_encodable(const struct ramet_frame *frame, uint8_t hash_algo, uint32_t last,
 static bool
 all_encodable(const struct ramet_frame *frames, uint32_t count)
 {
-    uint64_t end = RAMET_SEGMENT_HEADER_SIZE;
     uint32_t last = 0;
 
     assert(frames != NULL && count > 0);
     for (uint32_t i = 0; i < count; i++) {
         const struct ramet_frame *frame = &frames[i];
 
-        if (!is_encodable(frame, frames[0].extent.hash_algo, last, end))
+        if (!is_encodable(frame, frames[0].extent.hash_algo, last))
             return false;
         last = frame->first_pgno + (frame->page_count - 1);
-        end = frame->extent.offset_bytes + frame->extent.length_bytes;
     }
     return true;
+}
+
+/* From where the frame before ends to where this one begins, either way. */
+static uint64_t
+shift_code(uint64_t end, uint64_t offset)
+{
+    assert(end <= INT64_MAX && offset <= INT64_MAX);
+    return offset >= end ? (offset - end) << 1 : ((end - offset) << 1) - 1;
 }
 
 static void
@@ -89,18 +101,19 @@ encode_entry(const struct ramet_frame *frame, const struct usual *usual,
              uint32_t last, uint64_t end, struct ramet_buf *out)
 {
     const uint64_t gap = frame->first_pgno - last - 1;
-    const bool extra = (uint8_t)frame->kind != usual->kind ||
-                       frame->page_count != usual->page_count ||
-                       frame->extent.offset_bytes != end;
+    const bool has_shape = (uint8_t)frame->kind != usual->kind ||
+                           frame->page_count != usual->page_count;
+    const bool has_shift = frame->extent.offset_bytes != end;
 
-    assert(frame->first_pgno > last &&
-           frame->extent.offset_bytes >= end); /* invariant (1) */
-    ramet_buf_varint(out, gap << 1 | (extra ? 1 : 0));
-    if (extra) {
+    assert(frame->first_pgno > last); /* invariant (1) */
+    ramet_buf_varint(out, gap << FLAG_BITS | (has_shape ? HAS_SHAPE : 0u) |
+                              (has_shift ? HAS_SHIFT : 0u));
+    if (has_shape) {
         ramet_buf_u8(out, (uint8_t)frame->kind);
         ramet_buf_u8(out, (uint8_t)(frame->page_count - 1));
-        ramet_buf_varint(out, frame->extent.offset_bytes - end);
     }
+    if (has_shift)
+        ramet_buf_varint(out, shift_code(end, frame->extent.offset_bytes));
     ramet_buf_varint(out, frame->extent.length_bytes - 1);
     ramet_buf_bytes(out, frame->extent.hash.bytes, RAMET_HASH_SIZE);
 }
@@ -172,6 +185,24 @@ check_kind(uint8_t kind, const struct ramet_extent *dict, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/* Where a body of `length` bytes lies that is moved by `shift` from `end`. False: not
+ * between the segment's header and its end. Invariant (3). */
+static bool
+find_place(uint64_t end, uint64_t shift, uint64_t length, uint64_t object_size,
+           uint64_t *out_offset)
+{
+    const uint64_t by = (shift >> 1) + (shift & 1);
+
+    assert(length >= 1);
+    if (end < RAMET_SEGMENT_HEADER_SIZE || end > object_size)
+        return false;
+    if ((shift & 1) != 0 ? by > end - RAMET_SEGMENT_HEADER_SIZE
+                         : by > object_size - end)
+        return false;
+    *out_offset = (shift & 1) != 0 ? end - by : end + by;
+    return length <= object_size - *out_offset;
+}
+
 /* One entry; *last and *end move on behind it. Invariants (1) to (4). */
 static enum ramet_rc
 decode_entry(struct ramet_reader *in, const struct usual *usual,
@@ -180,16 +211,17 @@ decode_entry(struct ramet_reader *in, const struct usual *usual,
              struct ramet_err *err)
 {
     const uint64_t head =
-        ramet_read_varint_max(in, (uint64_t)UINT32_MAX << 1 | 1);
-    const bool extra = (head & 1) != 0;
-    const uint8_t kind = extra ? ramet_read_u8(in) : usual->kind;
+        ramet_read_varint_max(in, ((uint64_t)UINT32_MAX << FLAG_BITS) + 3);
+    const bool has_shape = (head & HAS_SHAPE) != 0;
+    const uint8_t kind = has_shape ? ramet_read_u8(in) : usual->kind;
     const uint32_t page_count =
-        extra ? (uint32_t)ramet_read_u8(in) + 1 : usual->page_count;
-    const uint64_t skip = extra ? ramet_read_varint(in) : 0;
+        has_shape ? (uint32_t)ramet_read_u8(in) + 1 : usual->page_count;
+    const uint64_t shift = (head & HAS_SHIFT) != 0 ? ramet_read_varint(in) : 0;
     const uint64_t length =
         ramet_read_varint_max(in, RAMET_FRAME_BYTES_MAX - 1) + 1;
     const uint8_t *hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
-    const uint64_t first = (uint64_t)*last + 1 + (head >> 1);
+    const uint64_t first = (uint64_t)*last + 1 + (head >> FLAG_BITS);
+    uint64_t offset;
     enum ramet_rc rc;
 
     if (in->bad)
@@ -203,23 +235,21 @@ decode_entry(struct ramet_reader *in, const struct usual *usual,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "frame table: %" PRIu32 " pages from %" PRIu64,
                           page_count, first);
-    if (*end > object_size || skip > object_size - *end ||
-        length > object_size - *end - skip)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "frame table: page %" PRIu64
-                          " lies beyond the segment's end",
-                          first);
+    if (!find_place(*end, shift, length, object_size, &offset))
+        return RAMET_FAIL(
+            err, RAMET_ECORRUPT,
+            "frame table: page %" PRIu64 " does not lie in its segment", first);
     assert(first > *last && page_count >= 1); /* invariants (1), (2) */
-    assert(length >= 1 && *end + skip + length <= object_size); /* (3) */
+    assert(offset + length <= object_size);   /* (3) */
     frame->kind = (enum ramet_frame_kind)kind;
     frame->first_pgno = (uint32_t)first;
     frame->page_count = page_count;
-    frame->extent.offset_bytes = *end + skip;
+    frame->extent.offset_bytes = offset;
     frame->extent.length_bytes = (uint32_t)length;
     frame->extent.hash_algo = usual->hash_algo;
     memcpy(frame->extent.hash.bytes, hash, RAMET_HASH_SIZE);
     *last = (uint32_t)(first + page_count - 1);
-    *end += skip + length;
+    *end = offset + length;
     return RAMET_OK;
 }
 

@@ -67,3 +67,17 @@ ramet_segment_info_done(struct ramet_segment_info *info)
     ramet_free(info->chunks);
     memset(info, 0, sizeof(*info));
 }
+
+uint32_t
+ramet_segment_group_pages(uint32_t page_size)
+{
+    assert(ramet_page_size_valid(page_size));
+    return RAMET_SEGMENT_GROUP_BYTES / page_size;
+}
+
+uint32_t
+ramet_segment_group(uint32_t pgno, uint32_t page_size)
+{
+    assert(pgno >= 1);
+    return (pgno - 1) / ramet_segment_group_pages(page_size);
+}

@@ -64,13 +64,13 @@ void ramet_segment_info_done(struct ramet_segment_info *info);
 /*
  * Encode a run of frames of one object as a table, and back. No frames: no
  * bytes. Encoding: offsets are written as they stand in extent.offset_bytes;
- * RAMET_EINVAL if frames don't ascend, RAMET_ENOMEM or RAMET_ETOOBIG of `out`.
+ * RAMET_EINVAL if page numbers don't ascend, RAMET_ENOMEM or RAMET_ETOOBIG of `out`.
  *
  * Decoding: `context` gives what the table leaves out (volume, segment or
  * commit) and context->offset_bytes is added to each offset: 0 for a segment,
  * for an inline one the place in the commit where its header would begin. `object_size`
  * is the size of the segment's bytes, without what was added. `dict` is NULL
- * where there is none. Checked: order, overlap, extents, kinds, page numbers;
+ * where there is none. Checked: page numbers, which ascend, extents, each inside of the object, kinds;
  * RAMET_ECORRUPT, or RAMET_EVERSION for kinds and hashes of a later version.
  * `in` is left after the table.
  */
@@ -151,7 +151,16 @@ ramet_segment_writer_new(struct ramet_objstore *store,
                          struct ramet_segment_writer **out_writer,
                          struct ramet_err *err);
 
-/* Add a page (page_size bytes, copied). Page numbers must ascend. */
+/* A group of pages: (pgno - 1) × page_size / RAMET_SEGMENT_GROUP_BYTES. Frames of one
+ * lie in any order, groups ascend. Who wants many pages of one should ask for them at a
+ * time. */
+#define RAMET_SEGMENT_GROUP_BYTES (16u << 20)
+uint32_t ramet_segment_group(uint32_t pgno, uint32_t page_size);
+uint32_t ramet_segment_group_pages(uint32_t page_size);
+
+/* Add a page (page_size bytes, copied), each once. Frames lie in the order in which pages
+ * are added: any, within a group; groups must ascend, and so must pages where a
+ * frame holds more than one. */
 RAMET_NODISCARD enum ramet_rc
 ramet_segment_writer_add(struct ramet_segment_writer *writer, uint32_t pgno,
                          const uint8_t *page, struct ramet_err *err);

@@ -4,19 +4,24 @@
  *   (1) Without an upload, all output is in body[0, body_len), header first,
  *       and nothing has been cut into chunks; with one, body is NULL and the
  *       first body_len bytes of the object were handed to the upload.
- *   (2) frames[0, pending_count) are those not yet in a chunk; table holds the
- *       chunks cut so far, chunks[i].offset_bytes counts from the table's
- *       start until finish.
+ *   (2) frames[0, pending_count) are those not yet in a chunk, ascending; table
+ *       holds the chunks cut so far, chunks[i].offset_bytes counts from the
+ *       table's start until finish.
  *   (3) After a failure `failed` is set, and nothing but abort (or finish,
  *       which then only frees) happens.
+ *   (4) laid[0, laid_count) are frames of one group, in the order in which they
+ *       lie, and no frame of it is among `frames`: they go there, sorted, once
+ *       one of a later group comes, or none.
  *
- * Memory: the compressor's ring, 128 KiB of body, and the table: about 20
+ * Memory: the compressor's ring, 128 KiB of body, 40 bytes for each frame of a
+ * group, and the table: about 20
  * bytes a frame, at most 1/16 of RAMET_SEGMENT_BYTES_MAX while the caller
  * heeds ramet_segment_writer_size().
  *
  * Layer: pagestore.
  */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -26,9 +31,10 @@
 
 /* The most frames a chunk can hold. */
 #define PENDING_MAX (RAMET_TABLE_CHUNK_BYTES / RAMET_FRAME_ENTRY_MIN + 1)
-/* An entry with everything in it: gap, kind, page count, skip, length, hash.
- * The writer's frames are back to back, so skip is one byte. */
-#define ENTRY_MAX (5u + 1u + 1u + 1u + 4u + RAMET_HASH_SIZE)
+/* An entry with everything in it: gap, kind, page count, shift, length, hash. A
+ * group's frames are back to back. */
+#define SHIFT_MAX 5u
+#define ENTRY_MAX (5u + 1u + 1u + SHIFT_MAX + 4u + RAMET_HASH_SIZE)
 #define TABLE_HEAD_MAX (RAMET_VARINT_MAX + 3u + RAMET_VARINT_MAX)
 #define TABLE_WEIGHT 16u
 #define TABLE_BYTES_MAX (RAMET_SEGMENT_BYTES_MAX / 4)
@@ -36,6 +42,16 @@
 static_assert(PENDING_MAX * ENTRY_MAX + TABLE_HEAD_MAX <=
                   RAMET_TABLE_CHUNK_BYTES_MAX,
               "readers accept the largest chunk that is written");
+static_assert(RAMET_SEGMENT_GROUP_BYTES / RAMET_PAGE_SIZE_MIN *
+                      (uint64_t)(RAMET_PAGE_SIZE_MIN + 128u) <
+                  UINT64_C(1) << (7u * SHIFT_MAX - 1),
+              "a shift within a group has its bytes");
+
+/* A frame whose place in the table is not known yet. */
+struct laid_frame {
+    uint64_t offset;
+    struct ramet_packed_frame packed;
+};
 
 struct ramet_segment_writer {
     struct ramet_objstore *store;
@@ -52,7 +68,12 @@ struct ramet_segment_writer {
     uint64_t body_len;
     struct ramet_frame *frames; /* PENDING_MAX; invariant (2) */
     uint32_t pending_count;
-    size_t pending_bytes; /* about the size of their table */
+    size_t pending_bytes;    /* about the size of their table */
+    uint64_t pending_end;    /* of the last of them */
+    struct laid_frame *laid; /* invariant (4) */
+    uint32_t laid_count, laid_capacity;
+    size_t laid_bytes; /* as pending_bytes */
+    bool is_ascending; /* they are */
     struct ramet_buf table;
     struct ramet_table_chunk *chunks;
     uint32_t chunk_count;
@@ -122,29 +143,35 @@ varint_len(uint64_t value)
     return ramet_put_varint(out, value);
 }
 
-/* Bytes that `packed` will take as an entry behind page `last`, or a few more
- * or less: which page count is the usual one is not known yet. */
+/* Bytes that a frame will take as an entry behind page `last` and byte `end`, or a few
+ * more or less: which page count is the usual one is not known yet. */
 static size_t
-entry_estimate(const struct ramet_packed_frame *packed, uint32_t last)
+entry_estimate(const struct laid_frame *frame, uint32_t last, uint64_t end)
 {
-    const uint64_t gap = packed->first_pgno - last - 1;
-    const size_t extra = packed->page_count == 1 ? 0 : 3;
+    const struct ramet_packed_frame *const packed = &frame->packed;
+    const uint64_t gap =
+        packed->first_pgno > last ? packed->first_pgno - last - 1 : 0;
+    const uint64_t by =
+        frame->offset > end ? frame->offset - end : end - frame->offset;
+    const size_t extra = packed->page_count == 1 ? 0 : 2;
 
-    assert(packed->first_pgno > last);
     assert(packed->page_count >= 1 && packed->length_bytes >= 1);
-    return varint_len(gap << 1) + extra + varint_len(packed->length_bytes) +
-           RAMET_HASH_SIZE;
+    return varint_len(gap << 2) + extra + (by > 0 ? varint_len(by << 1) : 0) +
+           varint_len(packed->length_bytes) + RAMET_HASH_SIZE;
 }
 
-/* Note a frame that begins at `offset`. */
+/* The next frame of the table. */
 static enum ramet_rc
-add_frame(struct ramet_segment_writer *writer,
-          const struct ramet_packed_frame *packed, uint64_t offset,
+add_frame(struct ramet_segment_writer *writer, const struct laid_frame *frame,
           struct ramet_err *err)
 {
-    const size_t estimate = entry_estimate(packed, writer->last_pgno);
+    const struct ramet_packed_frame *const packed = &frame->packed;
+    const size_t estimate = entry_estimate(
+        frame, writer->last_pgno,
+        writer->pending_count > 0 ? writer->pending_end : frame->offset);
 
-    assert(offset >= RAMET_SEGMENT_HEADER_SIZE);
+    assert(frame->offset >= RAMET_SEGMENT_HEADER_SIZE);
+    assert(packed->first_pgno > writer->last_pgno);
     if (writer->pending_bytes + estimate > RAMET_TABLE_CHUNK_BYTES) {
         const enum ramet_rc rc = cut_chunk(writer, err);
 
@@ -153,7 +180,7 @@ add_frame(struct ramet_segment_writer *writer,
     }
     assert(writer->pending_count < PENDING_MAX);
     writer->frames[writer->pending_count++] = (struct ramet_frame){
-        .extent.offset_bytes = offset,
+        .extent.offset_bytes = frame->offset,
         .extent.length_bytes = packed->length_bytes,
         .extent.hash_algo = RAMET_HASH_XXH3_128,
         .extent.hash = packed->hash,
@@ -162,10 +189,80 @@ add_frame(struct ramet_segment_writer *writer,
         .page_count = packed->page_count,
     };
     writer->pending_bytes += estimate;
-    if (writer->frame_count == 0)
+    writer->pending_end = frame->offset + packed->length_bytes;
+    if (writer->first_pgno == 0)
         writer->first_pgno = packed->first_pgno;
-    writer->frame_count++;
     writer->last_pgno = packed->first_pgno + (packed->page_count - 1);
+    return RAMET_OK;
+}
+
+static int
+compare_laid(const void *left, const void *right)
+{
+    const uint32_t a = ((const struct laid_frame *)left)->packed.first_pgno;
+    const uint32_t b = ((const struct laid_frame *)right)->packed.first_pgno;
+
+    assert(left == right || a != b);
+    return (a > b) - (a < b);
+}
+
+/* The group is whole: invariant (4). */
+static enum ramet_rc
+end_group(struct ramet_segment_writer *writer, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!writer->is_ascending)
+        qsort(writer->laid, writer->laid_count, sizeof(writer->laid[0]),
+              compare_laid);
+    for (uint32_t i = 0; rc == RAMET_OK && i < writer->laid_count; i++)
+        rc = add_frame(writer, &writer->laid[i], err);
+    writer->laid_count = 0;
+    writer->laid_bytes = 0;
+    writer->is_ascending = true;
+    return rc;
+}
+
+/* Note a frame that begins at `offset`. */
+static enum ramet_rc
+note_frame(struct ramet_segment_writer *writer,
+           const struct ramet_packed_frame *packed, uint64_t offset,
+           struct ramet_err *err)
+{
+    const struct laid_frame frame = {offset, *packed};
+    const struct laid_frame *before =
+        writer->laid_count > 0 ? &writer->laid[writer->laid_count - 1] : NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (before != NULL &&
+        ramet_segment_group(before->packed.first_pgno, writer->page_size) !=
+            ramet_segment_group(packed->first_pgno, writer->page_size)) {
+        rc = end_group(writer, err);
+        before = NULL;
+    }
+    if (rc == RAMET_OK && writer->laid_count == writer->laid_capacity) {
+        const uint32_t capacity =
+            writer->laid_capacity > 0 ? 2 * writer->laid_capacity : 64;
+        struct laid_frame *const laid =
+            ramet_realloc(writer->laid, capacity * sizeof(*laid));
+
+        if (laid == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "segment: no memory");
+        before = before != NULL ? &laid[writer->laid_count - 1] : NULL;
+        writer->laid = laid;
+        writer->laid_capacity = capacity;
+    }
+    if (rc != RAMET_OK)
+        return rc;
+    if (before != NULL && before->packed.first_pgno > packed->first_pgno)
+        writer->is_ascending = false;
+    writer->laid_bytes += entry_estimate(
+        &frame, before != NULL ? before->packed.first_pgno : writer->last_pgno,
+        offset);
+    if (before != NULL && before->packed.first_pgno + 1 != packed->first_pgno)
+        writer->laid_bytes += SHIFT_MAX - 1;
+    writer->laid[writer->laid_count++] = frame;
+    writer->frame_count++;
     return RAMET_OK;
 }
 
@@ -203,7 +300,7 @@ begin_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
     return RAMET_OK;
 }
 
-/* ramet_compressor_sink: frames in page order, on the caller's thread. */
+/* ramet_compressor_sink: frames in the order of pages, on the caller's thread. */
 static enum ramet_rc
 take_packed(void *ctx, const struct ramet_packed *packed, struct ramet_err *err)
 {
@@ -214,7 +311,7 @@ take_packed(void *ctx, const struct ramet_packed *packed, struct ramet_err *err)
     assert((writer->upload == NULL) ==
            (writer->body != NULL)); /* invariant (1) */
     for (uint32_t i = 0; i < packed->frame_count && rc == RAMET_OK; i++) {
-        rc = add_frame(writer, &packed->frames[i], offset, err);
+        rc = note_frame(writer, &packed->frames[i], offset, err);
         offset += packed->frames[i].length_bytes;
     }
     if (rc == RAMET_OK && writer->upload == NULL &&
@@ -263,6 +360,7 @@ ramet_segment_writer_new(struct ramet_objstore *store,
     writer->has_dict = codec->dict != NULL;
     writer->dict_extent = codec->dict_extent;
     writer->body_len = RAMET_SEGMENT_HEADER_SIZE;
+    writer->is_ascending = true;
     ramet_segment_header_put(writer->body, &writer->id, page_size);
     rc = ramet_compressor_new(page_size, codec, take_packed, writer,
                               &writer->compressor, err);
@@ -279,8 +377,10 @@ enum ramet_rc
 ramet_segment_writer_add(struct ramet_segment_writer *writer, uint32_t pgno,
                          const uint8_t *page, struct ramet_err *err)
 {
-    assert(pgno > writer->last_added);
-    assert(page != NULL);
+    assert(pgno >= 1 && page != NULL);
+    assert(writer->last_added == 0 ||
+           ramet_segment_group(pgno, writer->page_size) >=
+               ramet_segment_group(writer->last_added, writer->page_size));
     if (writer->failed != RAMET_OK)
         return RAMET_FAIL(err, writer->failed, "segment: failed earlier");
     writer->last_added = pgno;
@@ -291,7 +391,8 @@ ramet_segment_writer_add(struct ramet_segment_writer *writer, uint32_t pgno,
 uint64_t
 ramet_segment_writer_size(const struct ramet_segment_writer *writer)
 {
-    const uint64_t table = writer->table.len + writer->pending_bytes;
+    const uint64_t table =
+        writer->table.len + writer->pending_bytes + writer->laid_bytes;
     const uint64_t bytes = writer->body_len + table;
 
     assert(writer->table.len <= TABLE_BYTES_MAX);
@@ -394,6 +495,8 @@ ramet_segment_writer_finish(struct ramet_segment_writer *writer,
         rc = RAMET_FAIL(err, rc, "segment: failed earlier");
     else
         rc = ramet_compressor_flush(writer->compressor, err);
+    if (rc == RAMET_OK)
+        rc = end_group(writer, err);
     if (rc != RAMET_OK)
         goto done;
     if (writer->frame_count == 0) {
@@ -402,7 +505,8 @@ ramet_segment_writer_finish(struct ramet_segment_writer *writer,
         *out_inline_len = 0;
         goto done;
     }
-    in_commit = allow_inline && writer->upload == NULL;
+    in_commit =
+        allow_inline && writer->upload == NULL && writer->chunk_count == 0;
     if (!in_commit)
         rc = finish_upload(writer, err);
     if (rc != RAMET_OK)
@@ -428,6 +532,7 @@ ramet_segment_writer_abort(struct ramet_segment_writer *writer)
     ramet_objstore_upload_abort(writer->upload);
     ramet_buf_done(&writer->table);
     ramet_free(writer->body);
+    ramet_free(writer->laid);
     ramet_free(writer->frames);
     ramet_free(writer->chunks);
     ramet_free(writer);

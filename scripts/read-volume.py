@@ -525,9 +525,11 @@ class Commit:
             kind, pages = usual_kind, usual_pages
             if gap & 1:
                 kind, pages = data.u8(), data.u8() + 1
-                at += data.varint()
+            if gap & 2:
+                shift = data.varint()
+                at += -(shift + 1 >> 1) if shift & 1 else shift >> 1
             length = data.varint() + 1
-            first = last + 1 + (gap >> 1)
+            first = last + 1 + (gap >> 2)
             last = first + pages - 1
             self.frames.append(((obj, start + at, length, data.take(16)), first,
                                 pages, words if kind == 1 else None))

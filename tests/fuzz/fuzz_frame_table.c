@@ -32,7 +32,6 @@ require(int condition, const char *what)
 static void
 check_invariants(const struct ramet_frame *frames, uint32_t count, int has_dict)
 {
-    uint64_t end = BASE + RAMET_SEGMENT_HEADER_SIZE;
     uint64_t last = 0;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -43,12 +42,14 @@ check_invariants(const struct ramet_frame *frames, uint32_t count, int has_dict)
                 "page count");
         last = (uint64_t)f->first_pgno + f->page_count - 1;
         require(last <= UINT32_MAX, "page number overflows");
-        require(f->extent.offset_bytes >= end, "bytes overlap");
+        require(f->extent.offset_bytes >= BASE + RAMET_SEGMENT_HEADER_SIZE,
+                "in the header");
         require(f->extent.length_bytes >= 1 &&
                     f->extent.length_bytes <= RAMET_FRAME_BYTES_MAX,
                 "length");
-        end = f->extent.offset_bytes + f->extent.length_bytes;
-        require(end <= BASE + OBJECT_SIZE, "beyond the end");
+        require(f->extent.offset_bytes + f->extent.length_bytes <=
+                    BASE + OBJECT_SIZE,
+                "beyond the end");
         require(f->kind == RAMET_FRAME_PLAIN ||
                     (f->kind == RAMET_FRAME_DICT && has_dict),
                 "kind");

@@ -15,10 +15,17 @@
 
 /* docs/format.md, "Frame table", test vector. */
 static const uint8_t vector[] = {
-    0x01, 0x00, 0x00,      0x20,                             /* head */
-    0x00, 0x63, H16(0xaa),                                   /* page 1 */
-    0x00, 0xc7, 0x01,      H16(0xbb),                        /* page 2 */
-    0x0f, 0x00, 0x01,      0x00,      0xab, 0x02, H16(0xcc), /* pages 10, 11 */
+    0x01, 0x00, 0x00,      0x20,                       /* head */
+    0x00, 0x63, H16(0xaa),                             /* page 1 */
+    0x00, 0xc7, 0x01,      H16(0xbb),                  /* page 2 */
+    0x1d, 0x00, 0x01,      0xab,      0x02, H16(0xcc), /* pages 10, 11 */
+};
+/* The same where page 2 lies first and page 1 last. */
+static const uint8_t shifted[] = {
+    0x01, 0x00, 0x00,      0x94, 0x04,            /* head */
+    0x00, 0x63, H16(0xaa),                        /* page 1 */
+    0x02, 0xaf, 0x09,      0xc7, 0x01, H16(0xbb), /* page 2 */
+    0x1d, 0x00, 0x01,      0xab, 0x02, H16(0xcc), /* pages 10, 11 */
 };
 #define VECTOR_FRAMES 3u
 #define VECTOR_END 632u /* 32 + 100 + 200 + 300 */
@@ -135,6 +142,31 @@ decode__reads_the_vector(void **state)
 }
 
 static void
+table__has_frames_in_any_order(void **state)
+{
+    const struct ramet_frame frames[] = {frame(1, 1, 532, 100, 0xaa),
+                                         frame(2, 1, 32, 200, 0xbb),
+                                         frame(10, 2, 232, 300, 0xcc)};
+    struct ramet_frame back[VECTOR_FRAMES];
+    struct ramet_buf out;
+    size_t left = 99;
+
+    (void)state;
+    ramet_buf_init(&out, 1000);
+    assert_int_equal(ramet_frame_table_encode(frames, VECTOR_FRAMES, &out),
+                     RAMET_OK);
+    assert_int_equal(out.len, sizeof(shifted));
+    assert_memory_equal(out.data, shifted, sizeof(shifted));
+    ramet_buf_done(&out);
+    assert_int_equal(decode(shifted, sizeof(shifted), VECTOR_FRAMES, VECTOR_END,
+                            NULL, back, &left),
+                     RAMET_OK);
+    assert_int_equal(left, 0);
+    for (size_t i = 0; i < VECTOR_FRAMES; i++)
+        assert_frames_equal(&back[i], &frames[i]);
+}
+
+static void
 decode__adds_where_the_object_begins(void **state)
 {
     const struct ramet_extent context = {.offset_bytes = 1000};
@@ -174,8 +206,8 @@ table__keeps_extremes(void **state)
     struct ramet_frame frames[] = {
         frame(1, 64, 32, 1, 1),
         frame(65, 64, 33, RAMET_FRAME_BYTES_MAX, 2),
-        frame(200, 1, 1ull << 40, 7, 3),
-        frame(UINT32_MAX - 63, 64, UINT64_MAX - 100, 99, 4),
+        frame(200, 1, INT64_MAX - 100, 99, 3),
+        frame(UINT32_MAX - 63, 64, 32, 1, 4),
     };
     struct ramet_frame back[4];
     struct ramet_buf out;
@@ -229,10 +261,11 @@ encode__refuses_frames_that_do_not_ascend(void **state)
         {1, 1, 132, 10},                        /* page again */
         {2, 0, 132, 10},                        /* no pages */
         {2, 65, 132, 10},                       /* too many */
-        {2, 1, 131, 10},                        /* bytes overlap */
+        {2, 1, 31, 10},                         /* in the header */
         {2, 1, 132, 0},                         /* no bytes */
         {2, 1, 132, RAMET_FRAME_BYTES_MAX + 1}, /* too many */
         {2, 1, UINT64_MAX, 1},                  /* wraps */
+        {2, 1, INT64_MAX, 1},                   /* has no shift */
         {UINT32_MAX, 2, 132, 10},               /* wraps */
     };
 
@@ -297,13 +330,12 @@ decode__rejects_every_truncation(void **state)
 static void
 decode__of_every_bit_flip_obeys_the_rules(void **state)
 {
-    uint8_t bytes[sizeof(vector)];
+    uint8_t bytes[sizeof(shifted)];
 
     (void)state;
-    memcpy(bytes, vector, sizeof(vector));
-    for (size_t bit = 0; bit < sizeof(vector) * 8; bit++) {
+    memcpy(bytes, shifted, sizeof(shifted));
+    for (size_t bit = 0; bit < sizeof(shifted) * 8; bit++) {
         struct ramet_frame frames[VECTOR_FRAMES];
-        uint64_t end = RAMET_SEGMENT_HEADER_SIZE;
         uint32_t last = 0;
         enum ramet_rc rc;
 
@@ -315,10 +347,12 @@ decode__of_every_bit_flip_obeys_the_rules(void **state)
                     rc == RAMET_EVERSION);
         for (size_t i = 0; rc == RAMET_OK && i < VECTOR_FRAMES; i++) {
             assert_true(frames[i].first_pgno > last);
-            assert_true(frames[i].extent.offset_bytes >= end);
+            assert_true(frames[i].extent.offset_bytes >=
+                        RAMET_SEGMENT_HEADER_SIZE);
             last = frames[i].first_pgno + frames[i].page_count - 1;
-            end = frames[i].extent.offset_bytes + frames[i].extent.length_bytes;
-            assert_true(end <= VECTOR_END);
+            assert_true(frames[i].extent.offset_bytes +
+                            frames[i].extent.length_bytes <=
+                        VECTOR_END);
         }
     }
 }
@@ -345,20 +379,29 @@ decode__rejects_nonsense(void **state)
          RAMET_ECORRUPT,
          {1, 0, 0, 31, 0, 1, H16(1)},
          22},
-        {"delta", RAMET_EVERSION, {1, 0, 0, 32, 1, 2, 0, 0, 1, H16(1)}, 25},
+        {"delta", RAMET_EVERSION, {1, 0, 0, 32, 1, 2, 0, 1, H16(1)}, 24},
         {"65 pages in an entry",
          RAMET_ECORRUPT,
-         {1, 0, 0, 32, 1, 0, 64, 0, 1, H16(1)},
-         25},
-        {"skip beyond the end",
+         {1, 0, 0, 32, 1, 0, 64, 1, H16(1)},
+         24},
+        {"shift beyond the end", /* 968 forward, and a byte */
          RAMET_ECORRUPT,
-         {1, 0, 0, 32, 1, 0, 0, 0xe8, 7, 0, H16(1)},
-         26},
-        {"skip of 2^64-1",
+         {1, 0, 0, 32, 2, 0x90, 0x0f, 0, H16(1)},
+         24},
+        {"shift into the header", /* a byte back */
          RAMET_ECORRUPT,
-         {1, 0, 0, 32, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-          0xff, 1, 0, H16(1)},
-         34},
+         {1, 0, 0, 32, 2, 1, 0, H16(1)},
+         23},
+        {"shift of 2^63-1",
+         RAMET_ECORRUPT,
+         {1, 0, 0, 32, 2, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+          1, 0, H16(1)},
+         32},
+        {"shift of -2^63",
+         RAMET_ECORRUPT,
+         {1, 0, 0, 32, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+          1, 0, H16(1)},
+         32},
         {"length beyond the end",
          RAMET_ECORRUPT,
          {1, 0, 0, 32, 0, 0xe8, 7, H16(1)},
@@ -369,7 +412,7 @@ decode__rejects_nonsense(void **state)
          25},
         {"page 2^32",
          RAMET_ECORRUPT,
-         {1, 0, 0, 32, 0xfe, 0xff, 0xff, 0xff, 0x1f, 1, H16(1)},
+         {1, 0, 0, 32, 0xfc, 0xff, 0xff, 0xff, 0x3f, 1, H16(1)},
          26},
         {"long varint", RAMET_ECORRUPT, {1, 0, 0, 32, 0x80, 0, 1, H16(1)}, 23},
     };
@@ -385,8 +428,8 @@ decode__rejects_nonsense(void **state)
     }
     /* the last page number there is, is fine: 2^32-1 = 1 + gap */
     {
-        static const uint8_t last[] = {1,    0,    0,    32, 0xfc,  0xff,
-                                       0xff, 0xff, 0x1f, 1,  H16(1)};
+        static const uint8_t last[] = {1,    0,    0,    32, 0xf8,  0xff,
+                                       0xff, 0xff, 0x3f, 1,  H16(1)};
 
         assert_int_equal(decode(last, sizeof(last), 1, 1000, NULL, &one, NULL),
                          RAMET_OK);
@@ -478,6 +521,7 @@ main(void)
         cmocka_unit_test(header_put__gives_the_vector),
         cmocka_unit_test(encode__gives_the_vector),
         cmocka_unit_test(decode__reads_the_vector),
+        cmocka_unit_test(table__has_frames_in_any_order),
         cmocka_unit_test(decode__adds_where_the_object_begins),
         cmocka_unit_test(table__of_no_frames_has_no_bytes),
         cmocka_unit_test(table__keeps_extremes),

@@ -46,6 +46,28 @@ def syncs_by(script, *args):
 def syncs_of(level, journal="delete", locking="normal"):
     return syncs_by(SCRIPT, level, journal, locking)
 
+
+
+# A pragma that the attached file was not told of: page 1 does not tell its commits
+# from rollbacks, and there is no journal that would.
+UNTOLD = """
+import ctypes
+import common
+syncs = ctypes.CDLL(None).killpoint_syncs
+syncs.restype = ctypes.c_long
+db = common.open_db("a.db")
+db.execute("ATTACH ? AS b",
+           (common.uri("b.db", vfs="ramet", locking="rollback"),))
+db.execute("PRAGMA b.journal_mode=MEMORY")
+db.execute("PRAGMA locking_mode=EXCLUSIVE")
+db.execute("CREATE TABLE b.t(x)")
+db.execute("INSERT INTO b.t VALUES(0)")
+before = syncs()
+for i in range(%d):
+    db.execute("UPDATE b.t SET x = x + 1")
+print(syncs() - before)
+""" % COUNTED
+
 ACROSS = """
 import ctypes
 import common
@@ -83,6 +105,10 @@ def test_full_syncs_every_commit():
             count = syncs_of(level, journal)
             assert count >= COUNTED, (journal, level, count)
     assert syncs_of("FULL", "delete", "exclusive") >= COUNTED
+
+
+def test_full_syncs_commits_that_look_like_rollbacks():
+    assert syncs_by(UNTOLD) >= COUNTED
 
 
 def test_full_costs_one_sync_a_commit():

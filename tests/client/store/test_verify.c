@@ -155,6 +155,28 @@ rotten_page__with_the_remote_away__is_not_given_up_under_older_readers(
     free_two(&two);
 }
 
+/* Nor under the pin of the one who verifies: in the midst of a transaction of
+ * his he goes on reading by it. */
+static void
+rotten_page__is_not_given_up_under_the_reader_who_verifies(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+    struct two two = make_reader(p, session, reader);
+
+    rot(p);
+    p->remote.is_down = true;
+    assert_int_equal(verify(reader), 1);
+    p->remote.is_down = false;
+    p->remote.asked = 0;
+    assert_false(has_page(reader, two.old)); /* of another snapshot */
+    assert_int_equal(p->remote.asked, 0);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    free_two(&two);
+}
+
 static enum ramet_rc
 check(struct ramet_session *session, const struct image *image)
 {
@@ -356,6 +378,7 @@ main(void)
             rotten_page__that_the_remote_has__is_right_for_readers_of_older_lsns),
         TEST(
             rotten_page__with_the_remote_away__is_not_given_up_under_older_readers),
+        TEST(rotten_page__is_not_given_up_under_the_reader_who_verifies),
         TEST(pages__that_are_to_be_sent__are_compared_with_those_of_the_base),
         TEST(corrupt_page__is_not_repaired_with_another),
         TEST(

@@ -1,5 +1,6 @@
 # Tests of the local store, against a model.
 ramet_library(ramet_store_world SOURCES store/store_world.c store/store_mortal.c store/store_place.c
+                      store/store_audit.c
               LIBS ramet_client ramet_test_support PkgConfig::CMOCKA)
 foreach(name model upkeep)
     ramet_test(test_store_${name}

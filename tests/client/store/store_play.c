@@ -6,6 +6,7 @@
 #include "client/store/exchange.h"
 #include "client/store/replicas.h"
 #include "sqliteformat/dbheader.h"
+#include "tests/client/store/store_audit.h"
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>
@@ -473,6 +474,18 @@ play_read_all(struct play *play)
 
 /* ---- choosing -------------------------------------------------------------- */
 
+static void
+audit(struct play *play)
+{
+    if (play->acts++ % 4 != 0)
+        return;
+    for (int i = 0; i < PLAY_SLOTS; i++)
+        if (play->slots[i].session != NULL) {
+            store_audit(play->slots[i].session, play->had_deaths, __LINE__);
+            return;
+        }
+}
+
 void
 play_choose(struct play *play, const struct play_choice *choices, size_t count)
 {
@@ -487,6 +500,7 @@ play_choose(struct play *play, const struct play_choice *choices, size_t count)
             if (getenv("RAMET_TEST_TRACE") != NULL)
                 printf("%s\n", choices[i].name);
             choices[i].act(play);
+            audit(play);
             return;
         }
         at -= choices[i].weight;

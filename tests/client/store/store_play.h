@@ -38,6 +38,7 @@ struct play {
 
     bool had_deaths; /* of other processes */
     bool is_old;     /* it draws what plays drew before they wrote pages back */
+    unsigned acts;   /* that were chosen */
 
     int writer;         /* slot, or NO_WRITER */
     struct image *work; /* the writer's file */
@@ -119,7 +120,7 @@ struct play_choice {
     {                                                                          \
         weight, #act, act                                                      \
     }
-/* One of them, which RAMET_TEST_TRACE tells. */
+/* One of them, which RAMET_TEST_TRACE tells; now and then the disk is looked at. */
 void
 play_choose(struct play *play, const struct play_choice *choices, size_t count);
 

@@ -19,7 +19,7 @@ add_test(NAME test_store_faults COMMAND test_store_crash faults)
 add_test(NAME test_store_memory COMMAND test_store_crash memory)
 set_tests_properties(test_store_faults test_store_memory PROPERTIES
                      TIMEOUT 900 LABELS unit ENVIRONMENT "${RAMET_TEST_ENV}")
-foreach(name processes others damage doubt deaths locks races mark repage torn index frame_files log_files log_grow log_sync log_places checkpoint scan recent undo foreign presence unsynced verify sums slots kept_log opening park sessions super deleted placed)
+foreach(name processes others cuts damage doubt deaths locks races mark repage torn index frame_files log_files log_grow log_sync log_places checkpoint scan recent undo foreign presence unsynced verify sums slots kept_log opening park sessions super deleted placed)
     ramet_test(test_store_${name} SOURCES store/test_${name}.c
                LIBS ramet_store_world ramet_test_support ramet_client
                TIMEOUT 600)

@@ -105,23 +105,25 @@ write_super(const struct place *p, const struct crash *crash)
     write_file(crash->super, list, (size_t)(first + second));
 }
 
-/* As SQLite has it at the end of a journal that was begun. */
+/* As SQLite has it at the end of a journal that was begun; or of another replica,
+ * whose journal has nothing else. */
 static void
-write_other(const struct crash *crash)
+write_other(const struct crash *crash, bool is_native)
 {
     static const uint8_t magic[8] = {0xd9, 0xd5, 0x05, 0xf9,
                                      0x20, 0xa1, 0x63, 0xd7};
     const size_t len = strlen(crash->super);
-    uint8_t bytes[600] = {0xd9}; /* its header is synced */
+    const size_t at = is_native ? 100 : 4; /* a header, or a page number */
+    uint8_t bytes[600] = {is_native ? 0xd9 : 0};
     uint32_t sum = 0;
 
     for (size_t i = 0; i < len; i++)
         sum += (uint32_t)crash->super[i];
-    memcpy(bytes + 100, crash->super, len);
-    ramet_put_be32(bytes + 100 + len, (uint32_t)len);
-    ramet_put_be32(bytes + 104 + len, sum);
-    memcpy(bytes + 108 + len, magic, sizeof(magic));
-    write_file(crash->other, bytes, 116 + len);
+    memcpy(bytes + at, crash->super, len);
+    ramet_put_be32(bytes + at + len, (uint32_t)len);
+    ramet_put_be32(bytes + at + 4 + len, sum);
+    memcpy(bytes + at + 8 + len, magic, sizeof(magic));
+    write_file(crash->other, bytes, at + 16 + len);
 }
 
 static void
@@ -217,7 +219,7 @@ super_journal__of_a_journal_that_cannot_be_read__stays(void **state)
         struct crash crash;
 
         crash_begin(p, &crash);
-        write_other(&crash);
+        write_other(&crash, true);
         refused_end = "other.db-journal";
         refused_why = errors[i];
         assert_int_equal(try_open(p, &os, &err), RAMET_OK);
@@ -234,14 +236,14 @@ super_journal__that_a_journal_points_to__stays_until_it_does_not(void **state)
 {
     struct place *const p = *state;
 
-    for (unsigned needed = 0; needed < 2; needed++) {
+    for (unsigned needed = 0; needed < 3; needed++) {
         struct crash crash;
 
         crash_begin(p, &crash);
-        if (needed)
-            write_other(&crash);
+        if (needed != 0)
+            write_other(&crash, needed == 1);
         crash_end(p, &crash, crash.before);
-        assert_int_equal(access(crash.super, F_OK), needed ? 0 : -1);
+        assert_int_equal(access(crash.super, F_OK), needed != 0 ? 0 : -1);
     }
 }
 

@@ -215,6 +215,31 @@ pages__that_are_to_be_sent__are_compared_with_those_of_the_base(void **state)
     free_two(&two);
 }
 
+/* Nor is it zeros, unread, because the file has nothing there any more. */
+static void
+hole__that_somebody_punched__is_no_page_of_zeros(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+    uint32_t count = 1;
+    int fd;
+
+    OK(place_commit(session, image, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    fd = open(p->path, O_RDWR);
+    assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               (off_t)(ROTTEN - 1) * PLACE_PAGE,
+                               3 * PLACE_PAGE),
+                     0);
+    close(fd);
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_hole(session, ROTTEN, 3, &count, e));
+    assert_int_equal(count, 0);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 /* The remote's page is another one: presence tells which is right. */
 static void
 corrupt_page__is_not_repaired_with_another(void **state)
@@ -380,6 +405,7 @@ main(void)
             rotten_page__with_the_remote_away__is_not_given_up_under_older_readers),
         TEST(rotten_page__is_not_given_up_under_the_reader_who_verifies),
         TEST(pages__that_are_to_be_sent__are_compared_with_those_of_the_base),
+        TEST(hole__that_somebody_punched__is_no_page_of_zeros),
         TEST(corrupt_page__is_not_repaired_with_another),
         TEST(
             corrupt_page__with_a_local_commit__stays_and_is_reported_each_time),

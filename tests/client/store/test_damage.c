@@ -289,6 +289,38 @@ middle_of_the_log__damaged__is_noticed_by_records_far_behind(void **state)
     expect_damage_is_told(*state, 100, false);
 }
 
+/* The trailer that proves it may lie across the edge of what is read at once: the
+ * search reads 64 KiB at a time. */
+static void
+middle_of_the_log__damaged__is_noticed_wherever_the_proof_lies(void **state)
+{
+    for (uint32_t pages = 96; pages < 128; pages++) {
+        struct place p = *(struct place *)*state;
+        struct ramet_err err = {.text = ""};
+        pid_t child;
+
+        snprintf(p.path, sizeof(p.path), "%s/%u.db", p.folder, pages);
+        snprintf(p.dir, sizeof(p.dir), "%s-ramet", p.path);
+        child = child_fork();
+        if (child == 0) {
+            struct ramet_session *const session =
+                place_open(&p, RAMET_OPEN_CREATE);
+            struct image *const image =
+                place_image(1, (uint64_t)pages * PLACE_PAGE);
+
+            memset(image->bytes, 'b', image->size);
+            OK(place_commit(session, image, e));
+            image_resize(image, PLACE_PAGE);
+            OK(place_commit(session, image, e));
+            _exit(0);
+        }
+        child_await(child);
+        spoil_page_of(&p, "log-0000000000000001", 'b');
+        assert_int_equal(place_try_open(p.path, 0, &err), RAMET_ECORRUPT);
+        assert_non_null(strstr(err.text, "damaged"));
+    }
+}
+
 /* Commits of this byte, in a process that dies. */
 static void
 leave_commits(struct place *p, uint8_t byte, unsigned count, bool are_synced)
@@ -446,6 +478,7 @@ main(void)
         TEST(bit_flips__anywhere__error_or_right_data),
         TEST(middle_of_the_log__damaged__is_noticed_by_the_next_file),
         TEST(middle_of_the_log__damaged__is_noticed_by_records_far_behind),
+        TEST(middle_of_the_log__damaged__is_noticed_wherever_the_proof_lies),
         TEST(
             middle_of_the_log__damaged__is_noticed_by_the_record_after_a_crash),
         TEST(records_after_a_crash__the_first_is_lost__read_as_a_crash),

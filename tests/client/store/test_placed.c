@@ -345,6 +345,104 @@ write_page(struct ramet_session *session, uint32_t pgno)
     ramet_session_unpin(session);
 }
 
+/* Whoever waits for the base lock next finds another process there first. */
+static struct place *first_at; /* NULL: nobody is */
+static void (*first_does)(struct place *p);
+
+static int
+lock_behind_another(void *ctx, int fd, uint64_t start, uint64_t len,
+                    enum ramet_lock_mode mode)
+{
+    struct place *const p = first_at;
+
+    if (p != NULL && start == RAMET_LOCK_BASE && mode != RAMET_UNLOCK) {
+        const pid_t child = (first_at = NULL, child_fork());
+
+        if (child == 0) {
+            first_does(p);
+            _exit(0);
+        }
+        child_await(child);
+    }
+    return ramet_os_system()->lock(ctx, fd, start, len, mode);
+}
+
+static void
+checkpoint_all(struct ramet_session *session)
+{
+    struct ramet_err err = {.text = ""};
+
+    child_require(ramet_session_checkpoint(session, true, &err) == RAMET_OK,
+                  "checkpoint", &err);
+}
+
+static void
+commit_page_5(struct place *p)
+{
+    struct ramet_session *const session = place_open_in_child(p);
+
+    write_page(session, 5);
+    checkpoint_all(session);
+}
+
+static void
+pull_page_5(struct place *p)
+{
+    checkpoint_all(pull_in_child(p));
+}
+
+/* A page that was absent when it was looked for, and has a commit, in the base, when
+ * it is to be written there. */
+static void
+page_to_be_placed__comes_into_the_base_first__covers_nothing(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct image *const image = place_image(14, PAGES * PAGE);
+    struct image *const ours = image_copy(image);
+    struct ramet_session *session;
+
+    os.lock = lock_behind_another;
+    session = lazy_clone(p, image, &os);
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(place_pages(p, session, 1, 2, 3, e)); /* all entries are known */
+    image_write(ours, 4 * PAGE, "ours", 4);
+    first_does = commit_page_5;
+    first_at = p;
+    OK(place_pages(p, session, 1, 5, 4, e));
+    assert_null(first_at);
+    place_expect(session, ours, __LINE__);
+    ramet_session_close(session);
+    image_unref(ours);
+    image_unref(image);
+}
+
+/* A page is absent, but of a later commit by now. */
+static void
+page_to_be_kept__is_pulled_while_it_is_looked_for__is_not_the_newer_one(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct image *const image = place_image(15, PAGES * PAGE);
+    struct ramet_session *session = lazy_clone(p, image, NULL);
+    const struct ramet_point at = remote_at(&p->remote, 1);
+    struct image *const next = change_page_5(p, image);
+
+    os.lock = lock_behind_another;
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    session = place_open_on(p, 0, &os); /* no entry is known */
+    first_does = pull_page_5;
+    first_at = p;
+    OK(ramet_session_keep_fetched(session, &at, 5, image->bytes + 4 * PAGE, e));
+    assert_null(first_at);
+    place_expect(session, next, __LINE__);
+    ramet_session_close(session);
+    image_unref(next);
+    image_unref(image);
+}
+
 /* A reader between a pull and a commit on top of it finds the way to the base, where
  * there is what was placed before the pull. */
 static void
@@ -610,6 +708,66 @@ placed_pages__that_no_checkpoint_may_settle__are_given_up(void **state)
     image_unref(image);
 }
 
+/* ---- of another line ---------------------------------------------------------- */
+
+/* In a child: the commit `point`, which changed page 5, is pulled, and stays in the
+ * log. */
+static void
+pull_and_die(struct place *p, const struct ramet_remote_point *point,
+             const uint8_t *page5)
+{
+    const struct ramet_point at = {.lsn = point->lsn, .hash = point->hash};
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        struct ramet_session *const session = place_open_in_child(p);
+        struct ramet_err err = {.text = ""};
+        struct ramet_pageset pages;
+        struct ramet_snapshot base;
+
+        child_require(ramet_session_pin(session, &err) == RAMET_OK, "pin",
+                      &err);
+        base = *ramet_session_snapshot(session);
+        ramet_session_unpin(session);
+        ramet_pageset_init(&pages);
+        child_require(ramet_pageset_add(&pages, 5) == RAMET_OK &&
+                          ramet_session_pull(session, &base, point, &pages,
+                                             NULL, false, &err) == RAMET_OK &&
+                          (page5 == NULL ||
+                           ramet_session_keep_fetched(session, &at, 5, page5,
+                                                      &err) == RAMET_OK),
+                      "pull", &err);
+        _exit(0);
+    }
+    child_await(child);
+}
+
+/* The power took a pull and left what was fetched of it; a store that was restored
+ * has another commit of that number, and its pull lies in the same place. */
+static void
+page_of_a_pull_that_is_lost__is_not_of_another_lines(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(16, PAGES * PAGE);
+    struct ramet_session *session = lazy_clone(p, image, NULL);
+    struct image *const next = change_page_5(p, image);
+    struct ramet_remote_point point = remote_point(&p->remote, 2);
+    char path[300];
+
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    pull_and_die(p, &point, next->bytes + 4 * PAGE);
+    snprintf(path, sizeof(path), "%s/log-0000000000000002", p->dir);
+    assert_int_equal(unlink(path), 0);
+    point.hash.bytes[15] ^= 1;
+    pull_and_die(p, &point, NULL);
+    session = place_open(p, 0);
+    assert_int_equal(count_absent(session), PAGES);
+    ramet_session_close(session);
+    image_unref(next);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -620,6 +778,9 @@ main(void)
         T(placed_page__is_wanted__is_not_brought_twice),
         T(placed_page__is_committed_meanwhile__covers_nothing),
         T(placed_page__is_pulled_meanwhile__is_the_newer_one),
+        T(page_to_be_placed__comes_into_the_base_first__covers_nothing),
+        T(page_to_be_kept__is_pulled_while_it_is_looked_for__is_not_the_newer_one),
+        T(page_of_a_pull_that_is_lost__is_not_of_another_lines),
         T(placed_page__is_pulled_fetched_and_written_meanwhile__is_not_read),
         T(placed_page__is_cut_off_meanwhile__is_zeros_when_it_comes_back),
         T(placed_pages__of_a_process_that_died__are_absent),

@@ -16,7 +16,12 @@
 
 #define RAMET_HASH_SIZE 16u
 
-enum ramet_hash_algo { RAMET_HASH_XXH3_128 = 1 };
+enum ramet_hash_algo {
+    RAMET_HASH_XXH3_128 = 1,
+    /* Never stored: XXH3-128 of the front of a block of deltas, which vouches for the
+     * rest (pagestore/delta_front.h). */
+    RAMET_HASH_FRONT = 128
+};
 
 /* As stored: XXH128's canonical (big-endian) form. */
 struct ramet_hash {

@@ -59,7 +59,7 @@ ramet_commit_delta_block(const struct ramet_commit_object *commit,
         .extent.segment = deltas->extent.id,
         .extent.lsn = deltas->extent.is_inline ? commit->lsn : 0,
         .extent.offset_bytes = deltas->extent.offset_bytes,
-        .extent.hash_algo = RAMET_HASH_XXH3_128,
+        .extent.hash_algo = RAMET_HASH_FRONT,
         .kind = RAMET_FRAME_DELTAS,
     };
 

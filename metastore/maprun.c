@@ -564,6 +564,7 @@ ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
         page.block.kind = RAMET_FRAME_DELTAS;
         page.position = walk->position;
         make_extent(walk, walk->block, &page.block.extent);
+        page.block.extent.hash_algo = RAMET_HASH_FRONT;
     } else {
         page.image_pgno += (uint32_t)(pgno - walk->start);
     }

@@ -281,10 +281,9 @@ check_deltas(struct ramet_history *history,
     for (uint32_t i = 0;
          deltas->extent.blocks != NULL && i < deltas->extent.block_count; i++) {
         const struct ramet_frame block = ramet_commit_delta_block(commit, i);
-        const struct ramet_hash hash = ramet_hash128(
-            object + block.extent.offset_bytes, block.extent.length_bytes);
 
-        if (!ramet_hash_equal(&hash, &block.extent.hash))
+        if (!ramet_extent_matches(&block.extent,
+                                  object + block.extent.offset_bytes))
             return refuse(commit->lsn,
                           "an inline block of deltas has another hash", err);
     }

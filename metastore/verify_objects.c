@@ -119,6 +119,15 @@ hash_range(struct ramet_verify *v, const char *key, uint64_t offset,
 }
 
 static enum ramet_rc
+not_its_hash(const char *key, uint64_t offset, struct ramet_err *err)
+{
+    assert(key[0] != '\0');
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: bytes at %" PRIu64 " do not match their hash", key,
+                      offset);
+}
+
+static enum ramet_rc
 check_range(struct ramet_verify *v, const char *key, uint64_t offset,
             uint64_t length, const struct ramet_hash *expected,
             struct ramet_err *err)
@@ -129,11 +138,8 @@ check_range(struct ramet_verify *v, const char *key, uint64_t offset,
     assert(length > 0);
     if (rc != RAMET_OK)
         return rc;
-    if (!ramet_hash_equal(&hash, expected))
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s: bytes at %" PRIu64 " do not match their hash",
-                          key, offset);
-    return RAMET_OK;
+    return ramet_hash_equal(&hash, expected) ? RAMET_OK
+                                             : not_its_hash(key, offset, err);
 }
 
 enum ramet_rc
@@ -195,9 +201,10 @@ struct piece {
     uint32_t length;
 };
 
+/* The next piece lies there. */
 static enum ramet_rc
-sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
-            const struct ramet_hash *hash, struct ramet_err *err)
+sweep_to(struct sweep *s, uint64_t offset, uint64_t length,
+         struct ramet_err *err)
 {
     assert(length > 0);
     if (offset != s->at)
@@ -205,7 +212,17 @@ sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
                           "%s: nothing refers to the bytes at %" PRIu64, s->key,
                           s->at);
     s->at = offset + length;
-    return check_range(s->v, s->key, offset, length, hash, err);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
+            const struct ramet_hash *hash, struct ramet_err *err)
+{
+    const enum ramet_rc rc = sweep_to(s, offset, length, err);
+
+    return rc == RAMET_OK ? check_range(s->v, s->key, offset, length, hash, err)
+                          : rc;
 }
 
 /* Where the next frame lies, which may be anywhere. */
@@ -432,6 +449,24 @@ ramet_verify_segment(struct ramet_verify *v,
 
 /* ---- deltas -------------------------------------------------------------- */
 
+/* A block of deltas: its front has the hash, and vouches for the rest. */
+static enum ramet_rc
+sweep_block(struct sweep *s, const struct ramet_extent *block,
+            struct ramet_err *err)
+{
+    const uint8_t *bytes = NULL;
+    enum ramet_rc rc;
+
+    assert(block->hash_algo == RAMET_HASH_FRONT);
+    rc = sweep_to(s, block->offset_bytes, block->length_bytes, err);
+    if (rc == RAMET_OK)
+        rc = fill_window(s->v, s->key, block->offset_bytes, block->length_bytes,
+                         &bytes, err);
+    if (rc == RAMET_OK && !ramet_extent_matches(block, bytes))
+        rc = not_its_hash(s->key, block->offset_bytes, err);
+    return rc;
+}
+
 /* The blocks of a commit, by its own table. */
 static enum ramet_rc
 sweep_blocks(struct sweep *s, struct ramet_err *err)
@@ -444,10 +479,7 @@ sweep_blocks(struct sweep *s, struct ramet_err *err)
          rc == RAMET_OK && i < s->commit->deltas.extent.block_count; i++) {
         const struct ramet_frame block = ramet_commit_delta_block(s->commit, i);
 
-        rc = ramet_verify_note(s->v,
-                               sweep_piece(s, block.extent.offset_bytes,
-                                           block.extent.length_bytes,
-                                           &block.extent.hash, &found),
+        rc = ramet_verify_note(s->v, sweep_block(s, &block.extent, &found),
                                &found, err);
     }
     return rc;
@@ -471,8 +503,7 @@ sweep_block_of(struct sweep *s, uint32_t pgno, struct ramet_err *err)
                           s->commit->lsn, pgno);
     if (block->offset_bytes + block->length_bytes == s->at)
         return RAMET_OK; /* as the page before */
-    return sweep_piece(s, block->offset_bytes, block->length_bytes,
-                       &block->hash, err);
+    return sweep_block(s, block, err);
 }
 
 static enum ramet_rc

@@ -67,7 +67,8 @@ ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
                    const char *what, struct ramet_err *err)
 {
     assert(body != NULL && extent->length_bytes > 0);
-    if (extent->hash_algo != RAMET_HASH_XXH3_128)
+    if (extent->hash_algo != RAMET_HASH_XXH3_128 &&
+        extent->hash_algo != RAMET_HASH_FRONT)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: hash algorithm %u is of a later version", what,
                           extent->hash_algo);

@@ -99,24 +99,6 @@ ramet_delta_follow(const struct ramet_delta_run *runs, size_t count,
 
 /* ---- blocks --------------------------------------------------------------- */
 
-enum ramet_rc
-ramet_delta_front(const uint8_t *body, size_t len, size_t *out_len,
-                  struct ramet_err *err)
-{
-    struct ramet_reader in;
-    uint64_t count;
-
-    ramet_reader_init(&in, body, len);
-    count = ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_PAGES_MAX);
-    (void)ramet_read_bytes(&in, (size_t)count * RAMET_DELTA_SUM_SIZE);
-    if (in.bad || count == 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "block of deltas: truncated header");
-    assert(ramet_reader_left(&in) < len);
-    *out_len = len - ramet_reader_left(&in);
-    return RAMET_OK;
-}
-
 /* How long one page's steps are, and its literals. */
 static bool
 measure_steps(const uint8_t *steps, size_t len, uint32_t page_size,
@@ -147,17 +129,17 @@ ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
 
     assert(ramet_page_size_valid(page_size));
     *cursor = (struct ramet_delta_cursor){.page_size = page_size};
-    ramet_reader_init(&in, content, len);
-    cursor->page_count =
-        (uint32_t)ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_PAGES_MAX);
-    cursor->sums = ramet_read_bytes(&in, (size_t)cursor->page_count *
-                                             RAMET_DELTA_SUM_SIZE);
+    if (!ramet_delta_front_read(content, len, &cursor->front))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "block of deltas: truncated front");
+    ramet_reader_init(&in, content + cursor->front.length_bytes,
+                      len - cursor->front.length_bytes);
     cursor->steps_len =
         (size_t)ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_MAX);
     cursor->steps = ramet_read_bytes(&in, cursor->steps_len);
     cursor->literals_len = ramet_reader_left(&in);
     cursor->literals = ramet_read_bytes(&in, cursor->literals_len);
-    if (in.bad || cursor->page_count == 0)
+    if (in.bad)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "block of deltas: truncated content");
     return RAMET_OK;
@@ -182,7 +164,7 @@ measure_part(const struct ramet_delta_cursor *cursor, struct ramet_delta *delta)
     delta->steps = steps;
     delta->literals = cursor->literals + cursor->literals_at;
     delta->literals_len = (uint32_t)literals;
-    return cursor->position + 1 < cursor->page_count ||
+    return cursor->position + 1 < cursor->front.page_count ||
            (delta->steps_len == steps_left && literals == literals_left);
 }
 
@@ -192,12 +174,12 @@ ramet_delta_cursor_find(struct ramet_delta_cursor *cursor, uint32_t position,
 {
     struct ramet_delta delta = {.steps_len = 0};
 
-    assert(cursor->page_count > 0); /* it was opened */
-    if (position >= cursor->page_count)
+    assert(cursor->front.page_count > 0); /* it was opened */
+    if (position >= cursor->front.page_count)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "block of deltas: %" PRIu32 " pages, and no page "
                           "%" PRIu32,
-                          cursor->page_count, position);
+                          cursor->front.page_count, position);
     if (position < cursor->position)
         cursor->position = cursor->steps_at = cursor->literals_at = 0;
     for (;;) {
@@ -211,8 +193,7 @@ ramet_delta_cursor_find(struct ramet_delta_cursor *cursor, uint32_t position,
         cursor->steps_at += delta.steps_len;
         cursor->literals_at += delta.literals_len;
     }
-    delta.sum =
-        ramet_get_be64(cursor->sums + (size_t)position * RAMET_DELTA_SUM_SIZE);
+    delta.sum = ramet_delta_front_sum(&cursor->front, position);
     *out_delta = delta;
     return RAMET_OK;
 }

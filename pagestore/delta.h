@@ -19,13 +19,12 @@
 #include "core/bytes.h"
 #include "core/err.h"
 #include "core/hash.h"
+#include "pagestore/delta_front.h"
 #include "pagestore/frame.h"
 
 #define RAMET_DELTA_BODY_BYTES 4096u /* of a block, about, as it is written */
 #define RAMET_DELTA_CONTENT_BYTES_MAX 16384u /* as well */
 #define RAMET_DELTA_BLOCK_MAX (256u << 10)   /* content and body, for readers */
-#define RAMET_DELTA_BLOCK_PAGES_MAX 4096u
-#define RAMET_DELTA_SUM_SIZE 8u
 /* Runs of its base that a delta with numbers has at most. */
 #define RAMET_DELTA_COPIES_MAX 256u
 
@@ -41,7 +40,7 @@ enum ramet_delta_kind {
 struct ramet_delta_block {
     uint32_t page_count;
     uint32_t length_bytes;
-    struct ramet_hash hash;
+    struct ramet_hash hash; /* of the front */
     /* Of a commit that was read, so that a page is found without walking the
      * set: its first page, the run of the set which has that, and what is before it. */
     uint32_t first_pgno;
@@ -70,16 +69,12 @@ struct ramet_delta {
     uint64_t sum; /* XXH3-64 of the page */
 };
 
-/* What stands before the zstd frame of a block's body: *out_len bytes. RAMET_ECORRUPT. */
-RAMET_NODISCARD enum ramet_rc
-ramet_delta_front(const uint8_t *body, size_t len, size_t *out_len,
-                  struct ramet_err *err);
 /* A block's content as it is gone through, which costs one walk for all of its pages
  * if they are asked for in ascending order. */
 struct ramet_delta_cursor {
     uint32_t page_size;
-    uint32_t page_count;
-    const uint8_t *sums, *steps, *literals;
+    struct ramet_delta_front front;
+    const uint8_t *steps, *literals;
     size_t steps_len, literals_len;
     uint32_t position; /* of the page whose part begins at: */
     size_t steps_at, literals_at;

@@ -341,7 +341,7 @@ grow_blocks(struct ramet_delta_writer *writer)
     return RAMET_OK;
 }
 
-/* The content of the open block's frame, and what stands before it. */
+/* The content of the open block's frame, and its front, with room for the frame's sum. */
 static bool
 put_content(struct ramet_delta_writer *writer)
 {
@@ -357,6 +357,7 @@ put_content(struct ramet_delta_writer *writer)
                         writer->literals.len);
     ramet_buf_varint(&writer->bodies, writer->content_pages);
     ramet_buf_bytes(&writer->bodies, writer->sums.data, writer->sums.len);
+    (void)ramet_buf_extend(&writer->bodies, RAMET_DELTA_SUM_SIZE);
     return writer->content.failed == RAMET_OK &&
            writer->bodies.failed == RAMET_OK;
 }
@@ -385,13 +386,14 @@ static enum ramet_rc
 end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
 {
     const size_t start = writer->bodies.len;
-    size_t bound, got, length;
+    size_t bound, got, length, front;
     uint8_t *body;
 
     if (writer->content_pages == 0)
         return RAMET_OK;
     if (!put_content(writer) || grow_blocks(writer) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
+    front = writer->bodies.len - start;
     bound = ZSTD_compressBound(writer->content.len);
     body = ramet_buf_extend(&writer->bodies, bound);
     if (body == NULL)
@@ -406,12 +408,13 @@ end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_ENOMEM, "block of deltas: %s",
                           ZSTD_getErrorName(got));
     writer->bodies.len -= bound - got;
-    length = writer->bodies.len - start;
+    ramet_put_be64(body - RAMET_DELTA_SUM_SIZE, ramet_hash64(body, got));
+    length = front + got;
     assert(length > 0 && length <= RAMET_DELTA_BLOCK_MAX);
     writer->blocks[writer->block_count++] = (struct ramet_delta_block){
         .page_count = writer->content_pages,
         .length_bytes = (uint32_t)length,
-        .hash = ramet_hash128(writer->bodies.data + start, length),
+        .hash = ramet_hash128(writer->bodies.data + start, front),
     };
     aim(writer, content_size(writer), length);
     ramet_buf_clear(&writer->sums);

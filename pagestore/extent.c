@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "pagestore/delta_front.h"
+
 void
 ramet_extent_key(const struct ramet_extent *extent, char out[RAMET_KEY_MAX])
 {
@@ -51,6 +53,9 @@ ramet_extent_matches(const struct ramet_extent *extent, const uint8_t *bytes)
     struct ramet_hash hash;
 
     assert(bytes != NULL && extent->length_bytes > 0);
+    if (extent->hash_algo == RAMET_HASH_FRONT)
+        return ramet_delta_block_matches(bytes, extent->length_bytes,
+                                         &extent->hash);
     if (extent->hash_algo != RAMET_HASH_XXH3_128)
         return true;
     hash = ramet_hash128(bytes, extent->length_bytes);

@@ -29,7 +29,8 @@ struct ramet_extent {
     uint64_t offset_bytes;    /* from the first byte of the object */
     uint32_t length_bytes;    /* 1 to RAMET_FRAME_BYTES_MAX */
     uint8_t hash_algo;        /* enum ramet_hash_algo */
-    struct ramet_hash hash;   /* of exactly these bytes */
+    struct ramet_hash
+        hash; /* of exactly these bytes; FRONT: of what they begin with */
 };
 
 /* Key of the object that `extent` points into. */

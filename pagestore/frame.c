@@ -228,7 +228,7 @@ ramet_frame_decode_body(struct ramet_frame_reader *reader,
                         struct ramet_err *err)
 {
     struct ramet_cached_dict *dict = NULL;
-    size_t front = 0;
+    uint32_t front = 0;
     enum ramet_rc rc = RAMET_OK;
 
     assert(content_bytes > 0);
@@ -236,7 +236,7 @@ ramet_frame_decode_body(struct ramet_frame_reader *reader,
         rc = ramet_dict_cache_get(&reader->dicts, reader->store, &frame->base,
                                   &dict, err);
     if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DELTAS)
-        rc = ramet_delta_front(body, frame->extent.length_bytes, &front, err);
+        front = ramet_delta_front_length(body, frame->extent.length_bytes);
     if (rc != RAMET_OK)
         return rc;
     assert(front < content_bytes);

@@ -136,16 +136,17 @@ content_size(const struct ramet_frame *frame, const uint8_t *body,
 {
     const size_t len = frame->extent.length_bytes;
     unsigned long long size;
-    size_t front;
+    struct ramet_delta_front front;
 
     assert(body != NULL);
     *out_len = (size_t)frame->page_count * page_size;
     if (frame->kind != RAMET_FRAME_DELTAS)
         return RAMET_OK;
-    if (ramet_delta_front(body, len, &front, NULL) == RAMET_OK) {
-        size = ZSTD_getFrameContentSize(body + front, len - front);
+    if (ramet_delta_front_read(body, len, &front)) {
+        size = ZSTD_getFrameContentSize(body + front.length_bytes,
+                                        len - front.length_bytes);
         if (size > 0 && size <= RAMET_DELTA_BLOCK_MAX) { /* and it is named */
-            *out_len = front + (size_t)size;
+            *out_len = front.length_bytes + (size_t)size;
             return RAMET_OK;
         }
     }

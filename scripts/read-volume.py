@@ -49,6 +49,10 @@ def hash128(data):
     return struct.pack(">QQ", found.high, found.low)
 
 
+def sum64(data):
+    return struct.pack(">Q", X.XXH3_64bits(data, len(data)))
+
+
 def unpack(body, size, dictionary=None):
     context = Z.ZSTD_createDCtx()
     out = ctypes.create_string_buffer(size + 1)
@@ -377,9 +381,11 @@ class Volume:
 
     def apply(self, block, position, base, size):
         """The page that a delta makes: docs/format.md, "Deltas"."""
-        body = Bytes(self.checked(block))
-        sums = body.take(8 * body.varint())
-        body = body.data[body.at:]
+        body = Bytes(self.read(*block[:3]))
+        sums = body.take(8 * body.varint() + 8)
+        front, body = body.data[:body.at], body.data[body.at:]
+        need(hash128(front) == block[3] and sums[-8:] == sum64(body),
+             "%s at %d: wrong hash" % block[:2])
         content = Bytes(unpack(body, Z.ZSTD_getFrameContentSize(body,
                                                                 len(body))))
         steps = Bytes(content.take(content.varint()))
@@ -387,8 +393,8 @@ class Volume:
         for _ in range(position + 1):
             made = self.steps(steps, literals, size)
         page = self.follow(made, self.image(*base, size))
-        need(struct.pack(">Q", X.XXH3_64bits(page, size)) ==
-             sums[8 * position:][:8], "a delta that does not make its page")
+        need(sum64(page) == sums[8 * position:][:8],
+             "a delta that does not make its page")
         return page
 
     @staticmethod

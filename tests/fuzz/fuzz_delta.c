@@ -73,6 +73,20 @@ done:
     return RAMET_OK;
 }
 
+/* The frame gets its sum, and the front its hash. */
+static void
+seal(uint8_t *block, size_t len, struct ramet_hash *out_hash)
+{
+    const uint32_t front = ramet_delta_front_length(block, len);
+
+    memset(out_hash, 0, sizeof(*out_hash));
+    if (front == 0 || front > len)
+        return;
+    ramet_put_be64(block + front - RAMET_DELTA_SUM_SIZE,
+                   ramet_hash64(block + front, len - front));
+    *out_hash = ramet_hash128(block, front);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -80,27 +94,31 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ramet_objstore *store = NULL;
     struct run run = {.reader = NULL};
     struct iovec part;
+    uint8_t *block;
     char key[RAMET_KEY_MAX];
     struct ramet_err err = {0};
     enum ramet_rc rc;
 
     if (size < 2 || size > 1u << 18)
         return 0;
+    block = malloc(size - 1);
+    require(block != NULL, "no memory");
+    memcpy(block, data + 1, size - 1);
     run.page_size = RAMET_PAGE_SIZE_MIN << (data[0] & 7);
     frame.extent = (struct ramet_extent){
         .kind = RAMET_IN_SEGMENT,
         .length_bytes = (uint32_t)(size - 1),
-        .hash_algo = RAMET_HASH_XXH3_128,
-        .hash = ramet_hash128(data + 1, size - 1),
+        .hash_algo = RAMET_HASH_FRONT,
     };
-    part = (struct iovec){(void *)(uintptr_t)(data + 1), size - 1};
+    seal(block, size - 1, &frame.extent.hash);
+    part = (struct iovec){block, size - 1};
     ramet_extent_key(&frame.extent, key);
     require(ramet_memstore_open(&store, NULL) == RAMET_OK &&
                 ramet_objstore_put(store, key, &part, 1, NULL) == RAMET_OK &&
                 ramet_frame_reader_new(store, &run.reader, NULL) == RAMET_OK,
             "no memory");
     if ((data[0] & 8) != 0) {
-        (void)!try_content(&run, &frame, data + 1, size - 1, &err);
+        (void)!try_content(&run, &frame, block, size - 1, &err);
     } else {
         rc = ramet_frame_read_many(run.reader, &frame, 1, run.page_size,
                                    try_content, &run, &err);
@@ -110,5 +128,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     ramet_frame_reader_free(run.reader);
     ramet_objstore_close(store);
+    free(block);
     return 0;
 }

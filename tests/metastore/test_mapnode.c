@@ -47,7 +47,7 @@ make_leaf(struct ramet_leaf *leaf)
     leaf->pages[5].block.extent.lsn = 8;
     leaf->pages[5].block.extent.offset_bytes = 400;
     leaf->pages[5].block.extent.length_bytes = 50;
-    leaf->pages[5].block.extent.hash_algo = RAMET_HASH_XXH3_128;
+    leaf->pages[5].block.extent.hash_algo = RAMET_HASH_FRONT;
     fill(&leaf->pages[5].block.extent.hash, 0xcc, 16);
     leaf->pages[5].position = 2;
     leaf->pages[4] = leaf->pages[0];
@@ -378,7 +378,7 @@ node__comes_back_as_it_was(void **state)
             if (kind == 2 || rand() % 2 == 0) {
                 page->block.kind = RAMET_FRAME_DELTAS;
                 page->block.extent.kind = RAMET_IN_SEGMENT;
-                page->block.extent.hash_algo = RAMET_HASH_XXH3_128;
+                page->block.extent.hash_algo = RAMET_HASH_FRONT;
                 fill(&page->block.extent.segment,
                      128 + (kind == 2 ? (int)i : rand() % 2), 16);
                 page->block.extent.offset_bytes =

@@ -85,7 +85,7 @@ add_delta(struct ramet_located *page, uint64_t lsn, uint32_t position)
     page->block.extent.lsn = lsn;
     page->block.extent.offset_bytes = 400;
     page->block.extent.length_bytes = 50;
-    page->block.extent.hash_algo = RAMET_HASH_XXH3_128;
+    page->block.extent.hash_algo = RAMET_HASH_FRONT;
     fill(&page->block.extent.hash, 0xcc, 16);
 }
 

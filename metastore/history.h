@@ -180,10 +180,10 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
 /*
  * Fill what only history knows into a commit about to be encoded: lsn,
  * predecessor, time, map reference and counters, from `base` (the head that
- * it is based on). Writes a page map first where the limits of invariant
- * "64 commits or 32 KiB" ask for it, including a map of the new LSN itself
- * when the commit's own tables are too large (it then moves them there).
- * The segments of `commit` must be in the store already.
+ * it is based on; RAMET_EWENTBACK: the store does not have that). Writes a page
+ * map first where the limits of invariant "64 commits or 32 KiB" ask for it,
+ * including one of the new LSN itself when the commit's own tables are too large
+ * (they move there). The segments of `commit` must be in the store already.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_prepare(struct ramet_history *history,

@@ -344,10 +344,9 @@ fill_front(struct ramet_history *history, const struct ramet_head *base,
         commit->least_page_count = base->page_count;
 }
 
-enum ramet_rc
-ramet_history_prepare(struct ramet_history *history,
-                      const struct ramet_head *base,
-                      struct ramet_commit_object *commit, struct ramet_err *err)
+static enum ramet_rc
+prepare(struct ramet_history *history, const struct ramet_head *base,
+        struct ramet_commit_object *commit, struct ramet_err *err)
 {
     struct ramet_head here;
     struct ramet_map_ref base_map;
@@ -376,6 +375,18 @@ ramet_history_prepare(struct ramet_history *history,
         return rc;
     }
     return choose_map(history, &here, &base_map, head_length, commit, err);
+}
+
+enum ramet_rc
+ramet_history_prepare(struct ramet_history *history,
+                      const struct ramet_head *base,
+                      struct ramet_commit_object *commit, struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(base);
+    const enum ramet_rc rc = prepare(history, base, commit, err);
+
+    /* A restore may have come after the look at the base: that is no damage. */
+    return at.lsn > 0 ? ramet_history_blame(history, &at, rc, err) : rc;
 }
 
 /* A commit that changes nothing. A millisecond after its base, if it has one, so

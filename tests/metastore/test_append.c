@@ -634,6 +634,42 @@ prepare__of_another_line__refers_to_no_map_of_the_lost_one(void **state)
     ramet_buf_done(&lost);
 }
 
+/* A restore came between the look for the newest and what is made on it, and nothing
+ * is known by a cache: the store went back, and nothing of it is damaged. */
+static void
+prepare__on_what_a_restore_took__says_that_it_went_back(void **state)
+{
+    struct line *const f = *state;
+    const struct ramet_rid writer = {.id = {{5}}};
+    struct ramet_buf lost, now, fence;
+    struct ramet_history *history;
+    struct ramet_head newest;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &lost);
+    line_encode_one(f, &id, &now);
+    replace_commit(f, 3, &lost);
+    assert_int_equal(
+        ramet_history_open(f->store, &f->model.volume, NULL, &history, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_history_newest(history, &newest, NULL), RAMET_OK);
+    ramet_buf_init(&fence, 1u << 20);
+    for (unsigned gone = 0; gone < 2; gone++) {
+        replace_commit(f, 3, &now);
+        if (gone != 0)
+            line_remove_commit(f, 3);
+        ramet_history_forget(history);
+        assert_int_equal(ramet_history_fence(history, &newest, &writer,
+                                             RAMET_KIND_SQLITE, &fence, &id,
+                                             NULL),
+                         RAMET_EWENTBACK);
+    }
+    ramet_history_close(history);
+    ramet_buf_done(&fence);
+    ramet_buf_done(&now);
+    ramet_buf_done(&lost);
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static uint64_t fake_now_ms;
@@ -715,6 +751,7 @@ main(void)
         TEST(append__asks_the_store_where_the_cache_has_another_line),
         TEST(append__of_what_was_lost__is_a_conflict_though_the_cache_has_it),
         TEST(prepare__of_another_line__refers_to_no_map_of_the_lost_one),
+        TEST(prepare__on_what_a_restore_took__says_that_it_went_back),
         TEST(at_time__finds_the_newest_not_later),
     };
 

@@ -13,6 +13,7 @@
 #include "client/volume/stateless.h"
 #include "metastore/catalog.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/faultstore.h"
 
 enum { SIZE = 200000, PAGE = 4096 };
 
@@ -314,6 +315,67 @@ commit__on_a_line_that_is_gone__goes_onto_no_other(void **state)
     ramet_file_close(committer);
 }
 
+/* ---- pushes ------------------------------------------------------------------- */
+
+/* A replica with a commit that nobody else has. */
+static void
+clone_and_commit(struct world *world, void *ctx)
+{
+    struct ramet_file **const out = ctx;
+
+    *out = world_clone(world, 1, "pusher", true);
+    world_write(*out, 5 * PAGE, "pending", 7);
+}
+
+/* ... and of which no answer came: it may land yet. */
+static void
+clone_and_send(struct world *world, void *ctx)
+{
+    struct ramet_file **const out = ctx;
+    struct ramet_err err;
+
+    clone_and_commit(world, ctx);
+    ramet_faultstore_arm(world->faults[1], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(*out, NULL, &err), RAMET_EUNKNOWN);
+}
+
+static void
+expect_not_pushed(struct world *world, struct ramet_file *pusher)
+{
+    struct ramet_err err = {.text = ""};
+
+    assert_int_equal(ramet_file_push(pusher, NULL, &err), RAMET_EWENTBACK);
+    world_expect_remote(world, 2, theirs, SIZE);
+    assert_int_equal(world_status(pusher).local_commits, 1);
+    ramet_file_close(pusher);
+}
+
+/* A reader of this process has looked at the other line: what was seen as the newest
+ * has the number of what the replica stands on, and is not it. */
+static void
+push__on_a_line_that_is_gone__goes_onto_no_other(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *pusher = NULL;
+
+    change_lines(world, clone_and_commit, &pusher);
+    ramet_remote_client_store(world->clients[1])->traits |=
+        RAMET_STORE_CHECKS_COMMITS; /* which it asks nothing before a push */
+    ramet_stateless_close(open_stateless(world, false));
+    expect_not_pushed(world, pusher);
+}
+
+/* What this process knows of the line that is gone says nothing of the store. */
+static void
+push__sent_again__goes_onto_no_other_line(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *pusher = NULL;
+
+    change_lines(world, clone_and_send, &pusher);
+    expect_not_pushed(world, pusher);
+}
+
 int
 main(void)
 {
@@ -326,6 +388,12 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(
             commit__on_a_line_that_is_gone__goes_onto_no_other, world_setup_dir,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            push__on_a_line_that_is_gone__goes_onto_no_other, world_setup_dir,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            push__sent_again__goes_onto_no_other_line, world_setup_dir,
             world_teardown),
         cmocka_unit_test_setup_teardown(
             stateless_readers__show_nothing_of_another_line, world_setup_dir,

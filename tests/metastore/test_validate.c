@@ -237,6 +237,38 @@ validate__refuses_the_map_of_another_line(void **state)
     ramet_buf_done(&object);
 }
 
+/* The map of a commit is its predecessor's, or a newer one: another of the same LSN,
+ * and none of its fields is another. */
+static void
+validate__refuses_another_map_of_the_same_commit(void **state)
+{
+    static const size_t fields[] = {120, 136, 144, 148}; /* of the map */
+    struct line *const f = *state;
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    while (f->model.lsn < 66)
+        model_write(&f->model, 1, 1);
+    line_encode_one(f, &id, &object);
+    assert_in_range(object.data[29], 2, 64); /* not made for this commit */
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        struct ramet_err err = {.text = ""};
+
+        object.data[fields[i]] ^= 2;
+        line_seal(&object);
+        assert_int_equal(ramet_history_validate(f->model.history, object.data,
+                                                object.len, &err),
+                         RAMET_ECORRUPT);
+        assert_non_null(strstr(err.text, "its map is another one"));
+        object.data[fields[i]] ^= 2;
+    }
+    line_seal(&object);
+    assert_int_equal(ramet_history_validate(f->model.history, object.data,
+                                            object.len, NULL),
+                     RAMET_OK);
+    ramet_buf_done(&object);
+}
+
 /* ---- the end ------------------------------------------------------------- */
 
 static bool
@@ -417,6 +449,7 @@ main(void)
         TEST(validate__looks_at_inline_blocks_of_deltas),
         TEST(validate__looks_for_blocks_of_deltas_in_the_store),
         TEST(validate__refuses_the_map_of_another_line),
+        TEST(validate__refuses_another_map_of_the_same_commit),
         TEST(catalog_delete__leaves_an_end_that_nothing_follows),
         cmocka_unit_test(catalog_delete__of_two_at_once_leaves_one_end),
         TEST(validate__refuses_what_follows_an_end),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/remote/pagecache.h"
 #include "client/volume/stateless.h"
 #include "core/alloc.h"
 #include "metastore/catalog.h"
@@ -197,6 +198,29 @@ stateless_reader__keeps_what_did_not_change(void **state)
     check_reader(f, stateless, 2);
     ramet_stateless_unpin(stateless);
     assert_in_range(ramet_faultstore_counts(f->faults).reads, 1, 6);
+    ramet_stateless_close(stateless);
+}
+
+/* Where page 1 as it was is not here any more, nothing says that the schema is the same. */
+static void
+stateless_reader__without_the_page_before__says_that_the_schema_changed(
+    void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_stateless_reader *stateless;
+
+    model_write(&f->model, 1, 20);
+    stateless = open_stateless(f, NULL, 0);
+    for (uint64_t lsn = 2; lsn < 5; lsn++) {
+        ramet_pagecache_clear(
+            ramet_remote_client_cache(f->client, &f->model.volume, 0));
+        model_write(&f->model, 1, 1);
+        clock_ns += RAMET_STATELESS_LOOK_MS * 1000000ull;
+        assert_int_equal(ramet_stateless_pin(stateless, NULL), RAMET_OK);
+        check_reader(f, stateless, lsn);
+        assert_true(ramet_stateless_snapshot(stateless)->schema_seq == lsn);
+        ramet_stateless_unpin(stateless);
+    }
     ramet_stateless_close(stateless);
 }
 
@@ -467,6 +491,7 @@ main(void)
         T(stateless_reader__whose_move_fails__stays_where_it_was),
         T(stateless_reader__follows_but_asks_at_most_once_a_second),
         T(stateless_reader__keeps_what_did_not_change),
+        T(stateless_reader__without_the_page_before__says_that_the_schema_changed),
         T(stateless_reader__stays_where_it_was_while_the_remote_is_gone),
         T(stateless_reader__of_what_is_not_there_is_refused),
         T(stateless_reader__of_a_volume_without_commits_is_empty),

@@ -269,12 +269,12 @@ newest__notices_that_a_commit_is_another(void **state)
 {
     struct line *const f = *state;
     struct ramet_buf one, other, next;
-    struct ramet_cid id;
+    struct ramet_cid ids[3];
     struct ramet_head head;
     struct ramet_history *old;
 
-    line_encode_one(f, &id, &one);
-    line_encode_one(f, &id, &other);
+    line_encode_one(f, &ids[0], &one);
+    line_encode_one(f, &ids[1], &other);
     assert_int_equal(line_append(f, &one, NULL), RAMET_OK);
     assert_int_equal(line_newest_lsn(f), 3);
     line_remove_commit(f, 3);
@@ -284,7 +284,7 @@ newest__notices_that_a_commit_is_another(void **state)
     assert_int_equal(line_append(f, &other, NULL), RAMET_OK);
     f->store->traits = 0;
     assert_int_equal(ramet_history_newest(old, &head, NULL), RAMET_EWENTBACK);
-    line_encode_one(f, &id, &next);
+    line_encode_one(f, &ids[2], &next);
     assert_int_equal(line_append(f, &next, NULL), RAMET_OK);
     assert_int_equal(ramet_history_newest(old, &head, NULL), RAMET_EWENTBACK);
     f->store->traits = RAMET_STORE_LISTS_CHEAPLY;
@@ -292,6 +292,9 @@ newest__notices_that_a_commit_is_another(void **state)
     ramet_history_forget(old);
     assert_int_equal(ramet_history_newest(old, &head, NULL), RAMET_OK);
     assert_int_equal(head.lsn, 4);
+    /* What is asked for by its number alone is of this line as well. */
+    assert_int_equal(ramet_history_head(old, 3, &head, NULL), RAMET_OK);
+    assert_memory_equal(head.id.id.bytes, ids[1].id.bytes, RAMET_ID_SIZE);
     ramet_history_close(old);
     ramet_buf_done(&next);
     ramet_buf_done(&other);

@@ -263,9 +263,9 @@ validate__refuses_another_map_of_the_same_commit(void **state)
         object.data[fields[i]] ^= 2;
     }
     line_seal(&object);
-    assert_int_equal(ramet_history_validate(f->model.history, object.data,
-                                            object.len, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_OK);
     ramet_buf_done(&object);
 }
 

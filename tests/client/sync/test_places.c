@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tests/client/sync/world.h"
+#include "tests/support/faultos.h"
 
 enum { SIZE = 80000 };
 
@@ -423,6 +424,68 @@ open__beside_who_deletes_and_makes_it_again__leaves_the_new_one(void **state)
     }
 }
 
+/* ---- the power goes --------------------------------------------------------- */
+
+/* A clone that was reported is there, and so is a commit made in it that was synced:
+ * the names of both lasted before that. */
+static void
+clone_before_the_power_goes(struct world *world, struct faultos *faults,
+                            const char *disk, uint64_t seed)
+{
+    struct ramet_file_options options;
+    struct ramet_file *file = NULL;
+    char path[300];
+
+    (void)snprintf(path, sizeof(path), "%s/b", world_path(world, disk));
+    world_options(world, 1, &options);
+    options.os = faultos_os(faults);
+    OK(ramet_file_clone(world->urls[1], path, &options, NULL, NULL, NULL, e));
+    if (seed % 2 != 0) {
+        OK(ramet_file_open(path, &options, &file, e));
+        world_write(file, 5000, &seed, sizeof(seed));
+        memcpy(bytes + 5000, &seed, sizeof(seed));
+        ramet_file_close(file);
+    }
+    faultos_crash(faults, seed);
+    world_restart(world, 1);
+    options.flags &= ~(unsigned)RAMET_OPEN_CREATE;
+    OK(ramet_file_open(path, &options, &file, e));
+    world_expect(file, bytes, SIZE);
+    ramet_file_close(file);
+}
+
+static void
+make_blob(struct world *world)
+{
+    struct ramet_file_options options;
+
+    world_write_plain(world_path(world, "a"), bytes, SIZE);
+    world_options(world, 0, &options);
+    OK(ramet_file_init(world_path(world, "a"), world->urls[0], &options, NULL,
+                       NULL, NULL, e));
+}
+
+static void
+clone__that_was_reported__outlives_the_power(void **state)
+{
+    struct world *const world = *state;
+
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        struct faultos *faults;
+        char disk[16];
+
+        (void)snprintf(disk, sizeof(disk), "disk%u", (unsigned)seed);
+        assert_int_equal(mkdir(world_path(world, disk), 0700), 0);
+        faults = faultos_new(world_path(world, disk));
+        world_fill(bytes, SIZE, 1);
+        if (seed == 0)
+            make_blob(world);
+        clone_before_the_power_goes(world, faults, disk, seed);
+        world_restart(world, 1);
+        faultos_free(faults);
+    }
+}
+
 int
 main(void)
 {
@@ -452,6 +515,9 @@ main(void)
         cmocka_unit_test_setup_teardown(
             open__beside_who_deletes_and_makes_it_again__leaves_the_new_one,
             world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            clone__that_was_reported__outlives_the_power, world_setup,
+            world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

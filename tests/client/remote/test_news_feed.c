@@ -381,6 +381,32 @@ owner_that_leaves_at_once__leaves_a_feed_for_others(void **state)
     ramet_buf_done(&said);
 }
 
+/* What one token may hear is not for whoever has another, or none. */
+static void
+owners_with_other_tokens__have_feeds_of_their_own(void **state)
+{
+    static const char *const tokens[] = {"one", "two", NULL, "one"};
+    struct ramet_news_feed *feeds[4];
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct ramet_remote_options options = {
+            .token = tokens[i],
+            .connect_timeout_ms = WAIT_MS,
+            .stall_timeout_ms = WAIT_MS};
+
+        assert_int_equal(ramet_news_feed_join("http://127.0.0.1:9", &options,
+                                              &feeds[i], NULL),
+                         RAMET_OK);
+    }
+    assert_ptr_not_equal(feeds[0], feeds[1]);
+    assert_ptr_not_equal(feeds[0], feeds[2]);
+    assert_ptr_not_equal(feeds[1], feeds[2]);
+    assert_ptr_equal(feeds[0], feeds[3]);
+    for (unsigned i = 0; i < 4; i++)
+        ramet_news_feed_leave(feeds[i], &tokens[i]);
+}
+
 int
 main(void)
 {
@@ -390,6 +416,7 @@ main(void)
         cmocka_unit_test(volume_that_is_announced_at_a_lower_lsn__is_there_now),
         cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
         cmocka_unit_test(owner_that_leaves_at_once__leaves_a_feed_for_others),
+        cmocka_unit_test(owners_with_other_tokens__have_feeds_of_their_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

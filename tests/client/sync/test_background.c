@@ -316,6 +316,49 @@ last_pusher__leaves_as_a_turn_begins(void **state)
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
+/* Who may only read follows in the background: what another left under way is not sent
+ * by the reader's rights, however often it looks. */
+static void
+follower__sends_nothing_that_others_left(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_objstore *const store = world->faults[0];
+    struct ramet_file *a = world_open(world, 0, "a");
+    struct ramet_file_options options;
+    struct ramet_store_counts counts;
+    struct ramet_err err;
+
+    world_fill(bytes, SIZE, 1);
+    world_write(a, 0, bytes, SIZE);
+    OK(ramet_file_push(a, NULL, e));
+    world_write(a, 0, "left", 4);
+    memcpy(bytes, "left", 4);
+    ramet_faultstore_arm(store, RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EUNKNOWN);
+    ramet_file_close(a);
+
+    world_options(world, 0, &options);
+    options.sync = RAMET_SYNC_AUTO;
+    options.flags = RAMET_OPEN_READONLY;
+    ramet_faultstore_reset_counts(store);
+    OK(ramet_file_open(world_path(world, "a"), &options, &a, e));
+    for (unsigned ms = 0; ms < PATIENCE; ms += 2) {
+        counts = ramet_faultstore_counts(store);
+        if (counts.reads + counts.lists + counts.sizes >= 12)
+            break;
+        usleep(2000);
+    }
+    assert_int_equal(ramet_faultstore_counts(store).puts, 0);
+    assert_int_equal(world_status(a).local_commits, 1);
+    ramet_file_close(a);
+
+    a = world_open(world, 0, "a");
+    OK(ramet_file_push(a, NULL, e));
+    assert_int_equal(world_status(a).durable_lsn, 2);
+    ramet_file_close(a);
+    expect_remote(world);
+}
+
 int
 main(void)
 {
@@ -325,6 +368,7 @@ main(void)
         T(outage__ends_by_itself),
         T(divergence__is_reported_and_ended_by_a_reset),
         T(last_pusher__leaves_as_a_turn_begins),
+        T(follower__sends_nothing_that_others_left),
         T(threads__share_one_replica_and_one_pusher),
         T(fork__leaves_the_parents_thread_alone),
     };

@@ -8,6 +8,8 @@
 #include "client/remote/remote.h"
 #include "client/store/store.h"
 #include "client/volume/file_impl.h"
+#include "metastore/catalog.h"
+#include "metastore/commit.h"
 #include "tests/client/sync/world.h"
 
 enum { LEN = 20000, EARLY_MS = 1000000, NOW_MS = 1060000 };
@@ -133,6 +135,57 @@ read__that_is_to_be_fresh__asks_when_more_is_told_than_is_here(void **state)
     ramet_file_close(f.file);
 }
 
+/* The remote was asked, and does not have what is here: no answer of it says how old that
+ * is. */
+static void
+look__at_a_line_that_is_gone__makes_nothing_fresh(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_vid volume;
+    struct ramet_err err;
+    char key[RAMET_KEY_MAX];
+    struct fresh f;
+
+    fresh_open(&f, world);
+    told = (struct ramet_heard){.is_alive = false};
+    OK(ramet_catalog_resolve(world->store, "vol", &volume, e));
+    ramet_commit_key(&volume, 2, key);
+    OK(ramet_objstore_remove(world->store, key, e));
+    assert_int_equal(ramet_file_pull(f.file, NULL, &err), RAMET_EWENTBACK);
+    assert_true(ramet_file_age_ms(f.file, &f.at) >= NOW_MS - EARLY_MS);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(ramet_file_pin_fresh(f.file, &err), RAMET_EWENTBACK);
+    ramet_file_close(f.file);
+}
+
+static unsigned begun;
+
+static void
+count_begin(struct ramet_remote *remote)
+{
+    (void)remote;
+    begun++;
+}
+
+/* What the remote told an opening answers no verb: each asks for itself. */
+static void
+verbs__ask_the_remote_anew(void **state)
+{
+    struct fresh f;
+
+    fresh_open(&f, *state);
+    ops.begin = count_begin;
+    begun = 0;
+    OK(ramet_file_pull(f.file, NULL, e));
+    assert_int_equal(begun, 1);
+    OK(ramet_file_fetch(f.file, NULL, e));
+    assert_int_equal(begun, 2);
+    world_write(f.file, 0, "pushed", 6);
+    OK(ramet_file_push(f.file, NULL, e));
+    assert_int_equal(begun, 3);
+    ramet_file_close(f.file);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
@@ -142,6 +195,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(what_is_told__of_a_commit_that_is_not_here__makes_nothing_fresh),
         T(read__that_is_to_be_fresh__asks_when_more_is_told_than_is_here),
+        T(look__at_a_line_that_is_gone__makes_nothing_fresh),
+        T(verbs__ask_the_remote_anew),
     };
     return cmocka_run_group_tests_name("fresh", tests, NULL, NULL);
 }

@@ -200,7 +200,8 @@ note_file(void *ctx, const char *name, bool is_dir)
         files->has_stray |= is_temporary(name);
     } else if (type == RAMET_FRAMES_FETCHED) {
         files->has_fetched = files->has_stray = true;
-    } else if (number < atomic_load(&header->checkpoint.oldest)) {
+    } else if (type == RAMET_FRAMES_RETAINED ||
+               number < atomic_load(&header->checkpoint.oldest)) {
         files->has_stray = true;
     } else {
         files->has_log = true;

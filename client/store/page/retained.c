@@ -214,8 +214,10 @@ ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
     return RAMET_OK;
 }
 
-/* Files before `fresh` are done with: no word leads there any more, or
- * nobody goes by it. Whoever dies in between leaves them to the next. */
+/* Files before `fresh` are done with: no word leads there any more, or nobody goes by
+ * it. Each is retired before it goes: who found one gone that is not would take that
+ * for damage. Whoever dies in between leaves all but one to the next, who removes
+ * that one, too. */
 void
 ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh)
 {
@@ -225,11 +227,12 @@ ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh)
     char name[32];
 
     assert(fresh > oldest);
-    for (uint64_t g = oldest; g < fresh; g++) {
+    for (uint64_t g = oldest > 1 ? oldest - 1 : 1; g < fresh; g++) {
+        if (g >= oldest)
+            atomic_store(&header->retained.oldest, g + 1);
         ramet_frame_file_name(RAMET_FRAMES_RETAINED, g, name);
         os->unlink(os->ctx, replica->dir_fd, name, false);
     }
-    atomic_store(&header->retained.oldest, fresh);
     ramet_frame_files_trim(replica);
 }
 

@@ -6,73 +6,89 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Changes of the disk that this process still makes; < 0: any number. */
-static long changes_left = -1;
+/* Before each change of the disk is a moment, and right after it: what this process
+ * still stores in memory that it shares may come before the next one. < 0: any
+ * number. */
+static long moments_left = -1;
 
 static void
-count_change(void)
+pass_moment(void)
 {
-    if (changes_left >= 0 && changes_left-- == 0)
+    if (moments_left >= 0 && moments_left-- == 0)
         _exit(0);
+}
+
+static int
+passed(int result)
+{
+    pass_moment();
+    return result;
+}
+
+static ssize_t
+passed_write(ssize_t result)
+{
+    pass_moment();
+    return result;
 }
 
 static ssize_t
 count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
               uint64_t offset)
 {
-    count_change();
-    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+    pass_moment();
+    return passed_write(ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset));
 }
 
 static int
 count_sync(void *ctx, int fd)
 {
-    count_change();
-    return ramet_os_system()->sync(ctx, fd);
+    pass_moment();
+    return passed(ramet_os_system()->sync(ctx, fd));
 }
 
 static int
 count_datasync(void *ctx, int fd)
 {
-    count_change();
-    return ramet_os_system()->datasync(ctx, fd);
+    pass_moment();
+    return passed(ramet_os_system()->datasync(ctx, fd));
 }
 
 static int
 count_truncate(void *ctx, int fd, uint64_t size)
 {
-    count_change();
-    return ramet_os_system()->truncate(ctx, fd, size);
+    pass_moment();
+    return passed(ramet_os_system()->truncate(ctx, fd, size));
 }
 
 static int
 count_allocate(void *ctx, int fd, uint64_t offset, uint64_t len)
 {
-    count_change();
-    return ramet_os_system()->allocate(ctx, fd, offset, len);
+    pass_moment();
+    return passed(ramet_os_system()->allocate(ctx, fd, offset, len));
 }
 
 static int
 count_punch(void *ctx, int fd, uint64_t offset, uint64_t len)
 {
-    count_change();
-    return ramet_os_system()->punch(ctx, fd, offset, len);
+    pass_moment();
+    return passed(ramet_os_system()->punch(ctx, fd, offset, len));
 }
 
 static int
 count_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
              const char *new_path)
 {
-    count_change();
-    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path);
+    pass_moment();
+    return passed(ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
+                                     new_path));
 }
 
 static int
 count_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
 {
-    count_change();
-    return ramet_os_system()->unlink(ctx, dirfd, path, is_dir);
+    pass_moment();
+    return passed(ramet_os_system()->unlink(ctx, dirfd, path, is_dir));
 }
 
 static struct ramet_os mortal;
@@ -93,7 +109,7 @@ store_mortal_os(void)
 }
 
 void
-store_dies_after(long changes)
+store_dies_after(long moments)
 {
-    changes_left = changes;
+    moments_left = moments;
 }

@@ -7,6 +7,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,14 @@
 
 #include "client/store/exchange.h"
 #include "client/store/replicas.h"
+#include "client/store/shared/locks.h"
+#include "core/os.h"
 
 /* ---- whoever passes dies ------------------------------------------------ */
 
 /* In a child: a checkpoint that is cut off. Status 1: it was not. */
 static bool
-checkpoint_cut_off(struct place *p, long changes)
+checkpoint_cut_off(struct place *p, long moments)
 {
     pid_t child;
 
@@ -29,7 +32,7 @@ checkpoint_cut_off(struct place *p, long changes)
         struct ramet_session *const session =
             place_open_on(p, 0, store_mortal_os());
 
-        store_dies_after(changes);
+        store_dies_after(moments);
         child_require(ramet_session_checkpoint(session, true, NULL) == RAMET_OK,
                       "checkpoint", NULL);
         _exit(1);
@@ -97,6 +100,106 @@ checkpoint__that_passes_readers__may_die_anywhere(void **state)
         OK(ramet_replica_delete(NULL, p->path, e));
     }
     assert_true(changes > 40);
+}
+
+/* A process that has a reader, passes it, and dies: what was kept for that one no
+ * other has open. */
+static void
+leave_retained_versions(struct place *p, const struct image *before)
+{
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        struct ramet_session *const writer = place_open_in_child(p);
+        struct image *const image = image_copy(before);
+        uint64_t rng = 5;
+
+        (void)long_pin_newest(p, image);
+        long_commit_log_files(writer, image, &rng, 20);
+        long_change_pages(image, &rng, 8);
+        OK(place_commit(writer, image, e));
+        _exit(0);
+    }
+    assert_int_equal(child_status(child), 0);
+    assert_true(long_usage_of(p, "past-").files > 0);
+}
+
+/* Until what is returned is closed. */
+static int
+hold_off_checkpoints(const struct place *p)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    char path[300];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/lock", p->dir);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    while (os->lock(os->ctx, fd, RAMET_LOCK_CHECKPOINT, 1,
+                    RAMET_LOCK_EXCLUSIVE) != 0)
+        usleep(1000); /* the maintenance thread may be at one */
+    return fd;
+}
+
+/* A new first page, in a log file of its own; a checkpoint only closes that now. */
+static void
+commit_first_page(struct ramet_session *session, struct image *image,
+                  uint64_t *rng)
+{
+    store_random_bytes(rng, image->bytes, PLACE_PAGE);
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, image->bytes, PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    OK(ramet_session_checkpoint(session, true, e));
+}
+
+/* That goes by a process that dies, too; then the first checkpoint passes another
+ * reader. False: that process did not die. */
+static bool
+play_dying_where_it_goes(struct place *p, long changes)
+{
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct image *const image = place_image(5, 30 * PLACE_PAGE);
+    struct long_reader reader;
+    uint64_t rng = 6;
+    bool died;
+    int lock;
+
+    long_commit_log_file(writer, image);
+    leave_retained_versions(p, image);
+    died = checkpoint_cut_off(p, changes);
+    OK(place_commit(writer, image, e));
+    reader = long_pin_newest(p, image);
+    lock = hold_off_checkpoints(p);
+    for (unsigned i = 0; i <= LOG_FILES; i++)
+        commit_first_page(writer, image, &rng);
+    close(lock);
+    OK(ramet_session_checkpoint(writer, true, e));
+    store_expect(reader.session, reader.seen, __LINE__);
+    place_expect(writer, image, __LINE__);
+    long_end_reader(&reader);
+    ramet_session_close(writer);
+    assert_int_equal(long_usage_of(p, "past-").files, 0);
+    image_unref(image);
+    return died;
+}
+
+static void
+retained_versions__that_go__whoever_removes_them_may_die_anywhere(void **state)
+{
+    struct place *const p = *state;
+    long changes = 0;
+    bool died = true;
+
+    for (; died; changes++) {
+        died = play_dying_where_it_goes(p, changes);
+        OK(ramet_replica_delete(NULL, p->path, e));
+    }
+    assert_true(changes > 15);
 }
 
 /* ---- processes that are killed ------------------------------------------ */
@@ -202,6 +305,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         PLACE_TEST(checkpoint__that_passes_readers__may_die_anywhere),
+        PLACE_TEST(
+            retained_versions__that_go__whoever_removes_them_may_die_anywhere),
         PLACE_TEST(writer__killed_again_and_again__readers_see_what_was),
     };
 

@@ -37,7 +37,8 @@ count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
               uint64_t offset)
 {
     pass_moment();
-    return passed_write(ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset));
+    return passed_write(
+        ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset));
 }
 
 static int
@@ -81,7 +82,7 @@ count_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
 {
     pass_moment();
     return passed(ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path));
+                                            new_path));
 }
 
 static int

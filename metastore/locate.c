@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "metastore/first_page.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/maproot.h"
@@ -380,54 +381,42 @@ ask_rollup(struct walk *walk, const struct ramet_rollup *rollup,
 
 /* ---- all of it ------------------------------------------------------------ */
 
-/* The children of the tree's root that may be needed, if it has any: added to
- * `refs`, which has room for as many as are read at once. */
+/* Of each pending page what is missing on its way down the tree, if it goes through
+ * it: added to `refs`, which has room for as many as are read at once. */
 static enum ramet_rc
-add_children(const struct walk *walk, struct ramet_node_ref *children,
-             const struct ramet_node_ref **refs, size_t *count,
-             struct ramet_err *err)
+add_missing(const struct walk *walk, struct ramet_node_ref *missing,
+            const struct ramet_node_ref **refs, size_t *count,
+            struct ramet_err *err)
 {
-    const struct ramet_node_ref *const root = &walk->root.top.tree;
-    const unsigned level = walk->root.level;
-    uint32_t before = UINT32_MAX; /* the child that was added last */
-    struct ramet_lru_entry *entry;
     size_t found = 0;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(*count <= RAMET_NODES_AT_ONCE);
-    if (root->length_bytes == 0 || level == 0)
-        return RAMET_OK;
-    rc = ramet_history_load_nodes(walk->history, &root, 1, &entry, err);
-    if (rc != RAMET_OK)
-        return rc;
     for (size_t i = 0;
          rc == RAMET_OK && i < walk->count && *count < RAMET_NODES_AT_ONCE &&
-         walk->pending[i].pgno <= ramet_node_span(level);
+         walk->pending[i].pgno <= ramet_node_span(walk->root.level);
          i++) {
-        const uint32_t child =
-            ramet_node_index_of(walk->pending[i].pgno, level - 1);
+        struct ramet_node_ref *const next = &missing[found];
 
-        if (child == before)
+        rc = ramet_map_root_missing(walk->history, &walk->root,
+                                    walk->pending[i].pgno, next, err);
+        if (rc != RAMET_OK || next->length_bytes == 0 ||
+            (found > 0 && ramet_node_ref_equal(next, next - 1)))
             continue;
-        before = child;
-        rc = ramet_inner_find(ramet_loaded_node(entry)->bytes,
-                              root->length_bytes, level, 0, child,
-                              &children[found], err);
-        refs[(*count)++] = &children[found++];
+        refs[(*count)++] = &missing[found++];
     }
-    ramet_history_release(walk->history, entry);
     return rc;
 }
 
 /* A cold reader waits once, not once a roll-up, where a request takes its time:
- * what the pending pages, which are sorted, may need of all roll-ups and of the
- * tree's next level is read at once. */
+ * what the pending pages, which are sorted, may need of all roll-ups and next of the
+ * tree is read at once. */
 static enum ramet_rc
 read_ahead(struct walk *walk, struct ramet_err *err)
 {
     const struct ramet_top *const top = &walk->root.top;
     const struct ramet_piece_ref *pieces[BATCH_PAGES];
-    struct ramet_node_ref children[RAMET_NODES_AT_ONCE];
+    struct ramet_node_ref missing[RAMET_NODES_AT_ONCE];
     const struct ramet_node_ref *refs[RAMET_NODES_AT_ONCE];
     struct ramet_lru_entry *entries[RAMET_NODES_AT_ONCE];
     size_t count = 0;
@@ -440,7 +429,7 @@ read_ahead(struct walk *walk, struct ramet_err *err)
         for (size_t i = 0; i < wanted && count < RAMET_NODES_AT_ONCE; i++)
             refs[count++] = &pieces[i]->node;
     }
-    rc = add_children(walk, children, refs, &count, err);
+    rc = add_missing(walk, missing, refs, &count, err);
     if (rc == RAMET_OK)
         rc = ramet_history_load_nodes(walk->history, refs, count, entries, err);
     if (rc == RAMET_OK)
@@ -533,6 +522,10 @@ ask_heads_and_map(const struct ramet_overlay *overlay, struct walk *walk,
         struct ramet_located *const out = &out_located[i];
         enum ramet_overlay_answer answer;
 
+        if (pgnos[i] == 1 && depth == RAMET_WHOLE_MAP &&
+            !overlay->passes_over_first_page &&
+            ramet_overlay_first_page(overlay, out))
+            continue;
         rc = ramet_overlay_find(overlay, pgnos[i], &answer, out, &commits[i],
                                 err);
         if (rc == RAMET_OK && answer == RAMET_OVERLAY_OLDER)

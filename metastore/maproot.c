@@ -10,6 +10,7 @@
 #include <inttypes.h>
 
 #include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
 #include "metastore/node_cache.h"
 
 /* A node that lies in the top of `map`, into the cache. */
@@ -136,4 +137,47 @@ ramet_map_root_check(struct ramet_history *history,
     if (rc == RAMET_OK)
         ramet_map_root_close(&root);
     return rc;
+}
+
+/* The child of an inner node that is here, on the way to a page. */
+static enum ramet_rc
+child_of(struct ramet_history *history, const struct ramet_node_ref *node,
+         unsigned level, uint32_t pgno, struct ramet_node_ref *out_child,
+         struct ramet_err *err)
+{
+    const uint32_t child = ramet_node_index_of(pgno, level - 1);
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc = ramet_history_load_nodes(history, &node, 1, &entry, err);
+
+    assert(level >= 1);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_inner_find(ramet_loaded_node(entry)->bytes, node->length_bytes,
+                          level, ramet_node_index_of(pgno, level),
+                          child % RAMET_INNER_CHILDREN, out_child, err);
+    ramet_history_release(history, entry);
+    return rc;
+}
+
+enum ramet_rc
+ramet_map_root_missing(struct ramet_history *history,
+                       const struct ramet_map_root *root, uint32_t pgno,
+                       struct ramet_node_ref *out_ref, struct ramet_err *err)
+{
+    struct ramet_node_ref node = root->top.tree;
+    unsigned level = root->level;
+
+    assert(pgno >= 1 && pgno <= ramet_node_span(root->level));
+    while (node.length_bytes > 0 && ramet_history_has_node(history, &node)) {
+        struct ramet_node_ref child = {.length_bytes = 0};
+        enum ramet_rc rc = RAMET_OK;
+
+        if (level > 0)
+            rc = child_of(history, &node, level--, pgno, &child, err);
+        if (rc != RAMET_OK)
+            return rc;
+        node = child;
+    }
+    *out_ref = node;
+    return RAMET_OK;
 }

@@ -28,5 +28,11 @@ ramet_map_root_check(struct ramet_history *history,
                      const struct ramet_map_ref *map, struct ramet_err *err);
 /* The root as a node: of the tree, or the top. */
 struct ramet_node_ref ramet_map_root_node(const struct ramet_map_ref *map);
+/* The first node on the way to a page, down from the tree's root, that is not in the
+ * cache; length 0: all are, or it ends before. No I/O. */
+RAMET_NODISCARD enum ramet_rc
+ramet_map_root_missing(struct ramet_history *history,
+                       const struct ramet_map_root *root, uint32_t pgno,
+                       struct ramet_node_ref *out_ref, struct ramet_err *err);
 
 #endif

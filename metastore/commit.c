@@ -211,6 +211,41 @@ ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
             : pgno;
 }
 
+/* ---- a dictionary, as several parts of a body name it -------------------- */
+
+void
+ramet_commit_encode_dict(const struct ramet_extent *dict, struct ramet_buf *out)
+{
+    assert(dict->kind == RAMET_IN_SEGMENT && dict->length_bytes > 0);
+
+    ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
+    ramet_buf_varint(out, dict->offset_bytes);
+    ramet_buf_varint(out, dict->length_bytes);
+    ramet_buf_bytes(out, &dict->hash, RAMET_HASH_SIZE);
+}
+
+bool
+ramet_commit_decode_dict(struct ramet_reader *in,
+                         const struct ramet_vid *volume,
+                         struct ramet_extent *out)
+{
+    const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
+    const uint64_t offset = ramet_read_varint_max(in, INT64_MAX);
+    const uint64_t length = ramet_read_varint_max(in, RAMET_FRAME_BYTES_MAX);
+    const uint8_t *const hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
+
+    if (in->bad || length == 0)
+        return false;
+    *out = (struct ramet_extent){.volume = *volume,
+                                 .kind = RAMET_IN_SEGMENT,
+                                 .offset_bytes = offset,
+                                 .length_bytes = (uint32_t)length,
+                                 .hash_algo = RAMET_HASH_XXH3_128};
+    memcpy(&out->segment.id, id, RAMET_ID_SIZE);
+    memcpy(&out->hash, hash, RAMET_HASH_SIZE);
+    return true;
+}
+
 /* ---- what holds of all commits ------------------------------------------- */
 
 static bool

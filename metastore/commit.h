@@ -17,6 +17,7 @@
 #include "core/hash.h"
 #include "core/id.h"
 #include "core/pageset.h"
+#include "metastore/located.h"
 #include "pagestore/delta.h"
 #include "pagestore/frame.h"
 #include "pagestore/segment.h"
@@ -120,6 +121,9 @@ struct ramet_commit_object {
     uint64_t floor;             /* the oldest LSN that is kept */
     struct ramet_id cutoff;     /* lesser ids may be collected; nil: none */
     struct ramet_point content; /* the last content commit before this one */
+    bool says_first_page;       /* format.md, "Page 1" */
+    struct ramet_located first_page; /* then; places as those of frames above. A
+                                delta that the blocks above name is theirs */
 };
 
 void ramet_commit_init(struct ramet_commit_object *commit);
@@ -189,6 +193,9 @@ ramet_commit_inline_end(const struct ramet_commit_object *commit)
 {
     return (uint64_t)commit->inline_length_bytes + RAMET_SEGMENT_HEADER_SIZE;
 }
+
+/* Do the commit's own blocks name a delta of page 1? */
+bool ramet_commit_names_first_delta(const struct ramet_commit_object *commit);
 
 /* Segment `index` is the inline one. */
 static inline bool

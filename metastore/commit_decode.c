@@ -58,7 +58,10 @@ take_fields(const uint8_t *core, struct ramet_commit_object *c)
 {
     assert(core[COMMIT_AT_PAGE_SIZE] <= 16);
     c->lsn = ramet_get_le64(core + COMMIT_AT_LSN);
-    c->role = (enum ramet_commit_role)ramet_get_le16(core + COMMIT_AT_FLAGS);
+    c->role = (enum ramet_commit_role)(ramet_get_le16(core + COMMIT_AT_FLAGS) &
+                                       COMMIT_ROLES);
+    c->says_first_page =
+        (ramet_get_le16(core + COMMIT_AT_FLAGS) & COMMIT_SAYS_FIRST_PAGE) != 0;
     c->head_length_bytes = ramet_get_le32(core + COMMIT_AT_HEAD_LENGTH);
     c->floor = ramet_get_le64(core + COMMIT_AT_FLOOR);
     memcpy(&c->cutoff, core + COMMIT_AT_CUTOFF, RAMET_ID_SIZE);
@@ -151,27 +154,6 @@ ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
 }
 
 /* ---- the body ------------------------------------------------------------ */
-
-static bool
-decode_dict(struct ramet_reader *in, const struct ramet_vid *volume,
-            struct ramet_extent *out)
-{
-    const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
-    const uint64_t offset = ramet_read_varint_max(in, INT64_MAX);
-    const uint64_t length = ramet_read_varint_max(in, RAMET_FRAME_BYTES_MAX);
-    const uint8_t *const hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
-
-    if (in->bad || length == 0)
-        return false;
-    *out = (struct ramet_extent){.volume = *volume,
-                                 .kind = RAMET_IN_SEGMENT,
-                                 .offset_bytes = offset,
-                                 .length_bytes = (uint32_t)length,
-                                 .hash_algo = RAMET_HASH_XXH3_128};
-    memcpy(&out->segment.id, id, RAMET_ID_SIZE);
-    memcpy(&out->hash, hash, RAMET_HASH_SIZE);
-    return true;
-}
 
 /* One chunk; `next_pgno` and `end` are what the one before left. */
 static bool
@@ -340,7 +322,7 @@ decode_segment(struct ramet_reader *in, const struct ramet_commit_object *c,
         return rc;
     if (flags & SEGMENT_DICT) {
         seg->has_dict = true;
-        if (!decode_dict(in, &c->volume, &seg->dict))
+        if (!ramet_commit_decode_dict(in, &c->volume, &seg->dict))
             return ramet_commit_damaged(c->lsn, "bad dictionary", err);
     }
     if (flags & SEGMENT_CHUNKS)
@@ -412,8 +394,10 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
     enum ramet_rc rc;
 
     assert(c->segments == NULL && c->segment_count == 0);
-    rc = ramet_pageset_decode(&c->changed, in, c->page_count,
-                              ramet_reader_left(in) / 2, err);
+    rc = ramet_commit_decode_first_page(in, c, err);
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_decode(&c->changed, in, c->page_count,
+                                  ramet_reader_left(in) / 2, err);
     if (rc == RAMET_OK)
         rc = ramet_pageset_decode(&c->deltas.pages, in, c->page_count,
                                   ramet_reader_left(in) / 2, err);
@@ -443,6 +427,8 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
     if (in->bad || ramet_reader_left(in) != 0)
         return ramet_commit_damaged(c->lsn, "bytes after its end", err);
     flaw = body_flaw(c);
+    if (flaw == NULL)
+        flaw = ramet_commit_take_first_page(c);
     if (flaw != NULL)
         return ramet_commit_damaged(c->lsn, flaw, err);
     return check_coverage(c, err);

@@ -15,17 +15,6 @@ static_assert(RAMET_COMMIT_CORE_SIZE == COMMIT_AT_HASH + RAMET_HASH_SIZE,
               "the core ends with its hash");
 
 static void
-encode_dict(const struct ramet_extent *dict, struct ramet_buf *out)
-{
-    assert(dict->kind == RAMET_IN_SEGMENT && dict->length_bytes > 0);
-
-    ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
-    ramet_buf_varint(out, dict->offset_bytes);
-    ramet_buf_varint(out, dict->length_bytes);
-    ramet_buf_bytes(out, &dict->hash, RAMET_HASH_SIZE);
-}
-
-static void
 encode_chunks(const struct ramet_segment_info *seg, struct ramet_buf *out)
 {
     uint32_t next_pgno = seg->first_pgno;
@@ -85,7 +74,7 @@ encode_segment(const struct ramet_commit_object *c, uint32_t index,
     ramet_buf_varint(out, seg->first_pgno - last_pgno - 1);
     ramet_buf_varint(out, seg->last_pgno - seg->first_pgno);
     if (flags & SEGMENT_DICT)
-        encode_dict(&seg->dict, out);
+        ramet_commit_encode_dict(&seg->dict, out);
     if (flags & SEGMENT_CHUNKS)
         encode_chunks(seg, out);
     if (flags & SEGMENT_TABLE) {
@@ -148,6 +137,7 @@ encode_body(const struct ramet_commit_object *c, struct ramet_buf *out,
     uint32_t last_pgno = 0;
     enum ramet_rc rc;
 
+    ramet_commit_encode_first_page(c, out);
     rc = ramet_pageset_encode(&c->changed, out);
     if (rc == RAMET_OK)
         rc = ramet_pageset_encode(&c->deltas.pages, out);
@@ -191,7 +181,10 @@ encode_core(const struct ramet_commit_object *c, size_t head_length,
     ramet_put_le32(core + COMMIT_AT_HEAD_LENGTH, (uint32_t)head_length);
     ramet_put_le32(core + COMMIT_AT_INLINE_LENGTH, c->inline_length_bytes);
     ramet_put_le64(core + COMMIT_AT_LSN, c->lsn);
-    ramet_put_le16(core + COMMIT_AT_FLAGS, (uint16_t)c->role);
+    ramet_put_le16(
+        core + COMMIT_AT_FLAGS,
+        (uint16_t)(c->role |
+                   (c->says_first_page ? COMMIT_SAYS_FIRST_PAGE : 0)));
     core[COMMIT_AT_PAGE_SIZE] = log2_of(c->page_size);
     core[COMMIT_AT_KIND] = (uint8_t)c->kind;
     core[COMMIT_AT_ALGO] = RAMET_HASH_XXH3_128;

@@ -44,8 +44,10 @@ enum {
 };
 
 #define COMMIT_RESERVED_SIZE 64u
-#define COMMIT_FLAGS                                                           \
+#define COMMIT_ROLES                                                           \
     (RAMET_COMMIT_FENCE | RAMET_COMMIT_END | RAMET_COMMIT_UPKEEP)
+#define COMMIT_SAYS_FIRST_PAGE 8u
+#define COMMIT_FLAGS (COMMIT_ROLES | COMMIT_SAYS_FIRST_PAGE)
 
 enum {
     SEGMENT_INLINE = 1,
@@ -71,6 +73,24 @@ RAMET_NODISCARD enum ramet_rc
 ramet_commit_decode_deltas(struct ramet_reader *in,
                            struct ramet_commit_object *c,
                            struct ramet_err *err);
+
+/* A dictionary's place, as a segment and page 1 have it. */
+void ramet_commit_encode_dict(const struct ramet_extent *dict,
+                              struct ramet_buf *out);
+/* False: malformed. */
+bool ramet_commit_decode_dict(struct ramet_reader *in,
+                              const struct ramet_vid *volume,
+                              struct ramet_extent *out);
+/* Where page 1 lies, if the commit says so. */
+void ramet_commit_encode_first_page(const struct ramet_commit_object *c,
+                                    struct ramet_buf *out);
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_decode_first_page(struct ramet_reader *in,
+                               struct ramet_commit_object *c,
+                               struct ramet_err *err);
+/* All else is decoded: what does not agree with it, in words, or NULL. A delta that
+ * the commit's own blocks name is taken from there. */
+const char *ramet_commit_take_first_page(struct ramet_commit_object *c);
 
 /* What is wrong with the core's fields, in words, or NULL. */
 const char *ramet_commit_flaw(const struct ramet_commit_object *commit);

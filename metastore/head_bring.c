@@ -8,15 +8,26 @@
 #include "metastore/head_cache_impl.h"
 #include "metastore/node_cache.h"
 
+/* Of a page: its image, the dictionary of that, a block of deltas. */
+#define EXTENTS_MAX 3u
+/* One that is longer is read by whoever needs it. */
+#define EXTENT_BYTES_MAX (16u << 10)
+
 struct bringing {
     struct ramet_history *history;
-    struct ramet_part parts[RAMET_HEADS_AT_ONCE + 1]; /* and the root's */
+    /* Heads', the root's, extents'. */
+    struct ramet_part parts[RAMET_HEADS_AT_ONCE + 1 + EXTENTS_MAX];
     uint64_t lsns[RAMET_HEADS_AT_ONCE];
-    char keys[RAMET_HEADS_AT_ONCE + 1][RAMET_KEY_MAX];
+    char keys[RAMET_HEADS_AT_ONCE + 1 + EXTENTS_MAX][RAMET_KEY_MAX];
     size_t count; /* of heads */
     const struct ramet_node_ref *root;
+    const struct ramet_extent *extents[EXTENTS_MAX];
+    bool is_dict[EXTENTS_MAX];
+    size_t extent_count;
     uint8_t bytes[RAMET_HEADS_AT_ONCE][RAMET_HEAD_READ_BYTES];
     uint8_t root_bytes[RAMET_NODE_BYTES_MAX];
+    uint8_t dict_bytes[RAMET_DICT_STORED_MAX];
+    uint8_t extent_bytes[EXTENTS_MAX][EXTENT_BYTES_MAX];
 };
 
 static bool
@@ -42,6 +53,27 @@ take_root(struct bringing *b, size_t got)
         ramet_history_release(b->history, entry);
 }
 
+static size_t
+before_extents(const struct bringing *b)
+{
+    return b->count + (b->root != NULL);
+}
+
+static void
+take_extent(struct bringing *b, size_t index, const uint8_t *bytes, size_t got)
+{
+    struct ramet_frame_reader *const frames = b->history->frames;
+    const struct ramet_extent *const extent = b->extents[index];
+
+    assert(index < b->extent_count);
+    if (got != extent->length_bytes)
+        return;
+    if (b->is_dict[index])
+        ramet_frame_reader_keep_dict(frames, extent, bytes);
+    else
+        ramet_frame_reader_keep(frames, extent, bytes);
+}
+
 /* What is no head, or another node, is left alone. */
 static enum ramet_rc
 take_brought(void *ctx, const struct ramet_part *part, size_t got,
@@ -54,8 +86,12 @@ take_brought(void *ctx, const struct ramet_part *part, size_t got,
     uint64_t lsn;
     uint8_t *bytes;
 
-    assert(index <= b->count && got <= part->len);
+    assert(got <= part->len);
     (void)err;
+    if (index >= before_extents(b)) {
+        take_extent(b, index - before_extents(b), part->buf, got);
+        return RAMET_OK;
+    }
     if (index == b->count) {
         take_root(b, got);
         return RAMET_OK;
@@ -111,15 +147,59 @@ add_root(struct bringing *b, const struct ramet_node_ref *root)
                                       .to_end = true};
 }
 
+static void
+add_extent(struct bringing *b, const struct ramet_extent *extent, bool is_dict)
+{
+    const size_t e = b->extent_count, i = before_extents(b) + e;
+
+    if (extent->length_bytes == 0 ||
+        extent->length_bytes >
+            (is_dict ? sizeof(b->dict_bytes) : EXTENT_BYTES_MAX))
+        return;
+    assert(e < EXTENTS_MAX);
+    b->extents[e] = extent;
+    b->is_dict[e] = is_dict;
+    b->extent_count++;
+    ramet_extent_key(extent, b->keys[i]);
+    b->parts[i] =
+        (struct ramet_part){.key = b->keys[i],
+                            .offset = extent->offset_bytes,
+                            .len = extent->length_bytes,
+                            .buf = is_dict ? b->dict_bytes : b->extent_bytes[e],
+                            .to_end = true};
+}
+
+static void
+add_page(struct bringing *b, const struct ramet_located *page)
+{
+    struct ramet_frame_reader *const frames = b->history->frames;
+
+    if (page == NULL)
+        return;
+    if (page->image.kind == RAMET_FRAME_DICT &&
+        !ramet_frame_reader_has_dict(frames, &page->image.base))
+        add_extent(b, &page->image.base, true);
+    if (!ramet_frame_reader_has(frames, &page->image.extent))
+        add_extent(b, &page->image.extent, false);
+    if (ramet_located_has_delta(page) &&
+        !ramet_frame_reader_has(frames, &page->block.extent))
+        add_extent(b, &page->block.extent, false);
+}
+
 void
 ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
-                          uint64_t last, const struct ramet_node_ref *root)
+                          uint64_t last,
+                          const struct ramet_beside_heads *beside)
 {
+    static const struct ramet_beside_heads nothing;
     struct bringing *b;
     size_t count;
 
+    if (beside == NULL)
+        beside = &nothing;
     if ((history->store->traits & RAMET_STORE_READS_PARTS) == 0 ||
-        first > last || last - first >= RAMET_HEADS_AT_ONCE)
+        (first > last && beside->page == NULL) ||
+        (first <= last && last - first >= RAMET_HEADS_AT_ONCE))
         return;
     b = ramet_alloc(sizeof(*b));
     if (b == NULL)
@@ -127,12 +207,14 @@ ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
     b->history = history;
     b->count = 0;
     b->root = NULL;
+    b->extent_count = 0;
     for (uint64_t lsn = last; lsn >= first && lsn > 0; lsn--)
         if (!is_known(history, lsn))
             add_head(b, lsn);
-    if (b->count > 0) /* else nobody waits for a head */
-        add_root(b, root);
-    count = b->count + (b->root != NULL);
+    if (b->count > 0 || beside->page != NULL) /* else nobody waits */
+        add_root(b, beside->root);
+    add_page(b, beside->page);
+    count = before_extents(b) + b->extent_count;
     if (count > 1)
         (void)!ramet_objstore_read_parts(history->store, b->parts, count,
                                          take_brought, b, NULL);

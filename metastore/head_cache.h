@@ -51,12 +51,19 @@ ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
 #define RAMET_HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS
 
 struct ramet_node_ref;
+struct ramet_located;
+/* What is wanted after heads, and may come with them. */
+struct ramet_beside_heads {
+    const struct ramet_node_ref *root; /* of a map; NULL: none */
+    const struct ramet_located *page;  /* NULL: none */
+};
 /* All of the heads `first` to `last` will be wanted, whole: those that are not in
  * the cache are read at once, where that costs no more than one. What fails is
- * left to whoever asks for the head. `root`: of a map, wanted after them; NULL: none. */
-void
-ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
-                          uint64_t last, const struct ramet_node_ref *root);
+ * left to whoever asks for the head. `beside`: NULL for nothing; a root comes along
+ * with others only. */
+void ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
+                               uint64_t last,
+                               const struct ramet_beside_heads *beside);
 /* The same of the slot where the commit that `point` names should be: from the cache
  * if that has it, else from the store. The caller looks whether it is the one; if it
  * is not, that is the store's answer. */

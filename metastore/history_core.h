@@ -67,6 +67,7 @@ struct ramet_history {
     uint64_t newest_lsn;      /* the newest commit seen; 0: none */
     struct ramet_hash newest_hash;
     bool expects_reads; /* whoever looks first will read there */
+    bool opens;         /* he looked, and reads next: page 1 mostly */
     uint64_t proven_ms; /* the store was seen to have it; 0: not */
     uint64_t made_ms;   /* this process made the volume; 0: it did not */
     struct ramet_known_map known_map;

@@ -244,6 +244,7 @@ bring_first(struct ramet_history *history, uint64_t newest)
     ramet_mutex_lock(&history->mutex);
     expected = history->expects_reads && history->newest_lsn == 0;
     history->expects_reads = false;
+    history->opens = expected;
     ramet_mutex_unlock(&history->mutex);
     if (!expected || (history->store->traits & RAMET_STORE_READS_PARTS) == 0)
         return false;

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 
 #include "core/alloc.h"
+#include "metastore/first_page.h"
 #include "metastore/head_cache.h"
 #include "metastore/maproot.h"
 
@@ -57,17 +58,44 @@ overlay_add(struct ramet_overlay *overlay, const struct ramet_point *point,
     return RAMET_OK;
 }
 
+/* Does somebody open the volume to read it, and has not read yet? */
+static bool
+opens(struct ramet_history *history)
+{
+    bool does;
+
+    ramet_mutex_lock(&history->mutex);
+    does = history->opens;
+    history->opens = false;
+    ramet_mutex_unlock(&history->mutex);
+    return does;
+}
+
+/* With the heads comes what follows them: the map's root, and page 1. */
+static void
+bring(struct ramet_overlay *overlay, const struct ramet_point *at)
+{
+    const struct ramet_node_ref root = ramet_map_root_node(&overlay->map);
+    struct ramet_located page;
+    struct ramet_beside_heads beside = {.root = &root};
+
+    assert(overlay->map.lsn <= at->lsn);
+    if (opens(overlay->history) &&
+        ramet_first_page_known(overlay->history, at, &page))
+        beside.page = &page;
+    ramet_history_bring_heads(overlay->history, overlay->map.lsn + 1, at->lsn,
+                              &beside);
+}
+
 static enum ramet_rc
 overlay_fill(struct ramet_overlay *overlay, const struct ramet_point *at,
              struct ramet_err *err)
 {
-    const struct ramet_node_ref root = ramet_map_root_node(&overlay->map);
     struct ramet_point point = *at;
     uint64_t head_bytes = 0;
 
     assert(overlay->entry_count == 0 && overlay->commit_count == 0);
-    ramet_history_bring_heads(overlay->history, overlay->map.lsn + 1, at->lsn,
-                              &root);
+    bring(overlay, at);
     for (; point.lsn > overlay->map.lsn; point.lsn--) {
         const enum ramet_rc rc = overlay_add(overlay, &point, &head_bytes, err);
 

@@ -23,6 +23,7 @@ struct ramet_overlay {
     struct ramet_map_ref map; /* what is below them */
     uint32_t page_size;
     uint32_t page_count;
+    bool passes_over_first_page; /* what its heads say of it is looked at */
 };
 
 /* lsn 0: the empty volume, no request. Heads are checked against the hashes

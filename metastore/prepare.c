@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "metastore/first_page.h"
 #include "metastore/head_cache.h"
 #include "metastore/map.h"
 #include "metastore/overlay.h"
@@ -70,6 +71,8 @@ build_map_of(struct ramet_history *history, const struct ramet_point *at,
     rc = ramet_overlay_open(history, at, &overlay, err);
     if (rc != RAMET_OK)
         return rc;
+    overlay.passes_over_first_page =
+        true; /* what it says may be asked of maps */
     rc = ramet_map_build(&overlay, at->lsn, &at->hash, out_map, err);
     ramet_overlay_close(&overlay);
     if (rc == RAMET_OK)
@@ -241,6 +244,7 @@ drop_tables(struct ramet_commit_object *commit)
 /* The commit's tables are too large for its head: a map of its own LSN. */
 static enum ramet_rc
 own_map(struct ramet_history *history, const struct ramet_head *base,
+        const struct ramet_map_ref *base_map,
         struct ramet_commit_object *commit, struct ramet_err *err)
 {
     static const struct ramet_hash no_hash;
@@ -255,6 +259,8 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
     commit->map = (struct ramet_map_ref){.lsn = commit->lsn};
     commit->commits_since_map = 0;
     commit->head_bytes_since_map = 0;
+    if (ramet_first_page_is_due(commit, base_map))
+        ramet_first_page_say(history, &at, commit);
     rc = ramet_commit_head_size(commit, RAMET_COMMIT_HEAD_MAX, &head_length,
                                 err);
     if (rc != RAMET_OK)
@@ -278,6 +284,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
     overlay.commit_count++;
     overlay.page_size = commit->page_size;
     overlay.page_count = commit->page_count;
+    overlay.passes_over_first_page = true;
     rc = ramet_map_build(&overlay, commit->lsn, &no_hash, &map, err);
     if (relative != NULL)
         commit->segments[0].frames = relative;
@@ -337,6 +344,7 @@ fill_front(struct ramet_history *history, const struct ramet_head *base,
     commit->floor = base->lsn > 0 ? base->floor : 1;
     commit->cutoff = base->cutoff;
     commit->content = base->content;
+    commit->says_first_page = false;
     /* Pages above the base's count were never there: the same, said shorter. */
     if (commit->page_size != base->page_size)
         commit->least_page_count = 0;
@@ -350,6 +358,7 @@ prepare(struct ramet_history *history, const struct ramet_head *base,
 {
     struct ramet_head here;
     struct ramet_map_ref base_map;
+    struct ramet_point at;
     struct ramet_err size_err;
     uint32_t head_length;
     enum ramet_rc rc;
@@ -365,16 +374,22 @@ prepare(struct ramet_history *history, const struct ramet_head *base,
         return rc;
     fill_front(history, &here, commit);
     commit->map = base_map; /* not its own, so that tables count */
-    rc = ramet_commit_head_size(commit, RAMET_MAP_EVERY_HEAD_BYTES,
-                                &head_length, &size_err);
+    rc = ramet_commit_head_size(
+        commit, RAMET_MAP_EVERY_HEAD_BYTES - RAMET_FIRST_PAGE_BYTES,
+        &head_length, &size_err);
     if (rc == RAMET_ETOOBIG)
-        return own_map(history, &here, commit, err);
+        return own_map(history, &here, &base_map, commit, err);
     if (rc != RAMET_OK) {
         if (err != NULL)
             *err = size_err;
         return rc;
     }
-    return choose_map(history, &here, &base_map, head_length, commit, err);
+    rc = choose_map(history, &here, &base_map,
+                    head_length + RAMET_FIRST_PAGE_BYTES, commit, err);
+    at = ramet_head_point(&here);
+    if (rc == RAMET_OK && ramet_first_page_is_due(commit, &base_map))
+        ramet_first_page_say(history, &at, commit);
+    return rc;
 }
 
 enum ramet_rc

@@ -5,13 +5,14 @@
  *   (1) A commit that passes can be read: its base is the history's, every
  *       segment is there with the size that it claims, every table chunk and
  *       every inline frame and block has its hash, tables name the changed pages and
- *       no others, and its map is of this history.
+ *       no others, page 1 lies where it says, and its map is of this history.
  */
 #include <assert.h>
 #include <inttypes.h>
 
 #include "core/alloc.h"
 #include "metastore/commit_impl.h"
+#include "metastore/first_page.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/maproot.h"
@@ -319,6 +320,36 @@ check_pages(struct ramet_history *history,
     return rc;
 }
 
+/* In the map that is its own, or by its tables over what was before. */
+static enum ramet_rc
+check_first_page(struct ramet_history *history,
+                 const struct ramet_commit_object *commit,
+                 const struct ramet_head *base, struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(base);
+    struct ramet_overlay overlay = {.history = history};
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(commit->lsn == base->lsn + 1);
+    if (!commit->says_first_page)
+        return RAMET_OK;
+    if (!ramet_commit_has_own_map(commit))
+        rc = ramet_overlay_open(history, &at, &overlay, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_commit_has_own_map(commit)) {
+        overlay.map = commit->map;
+    } else {
+        memmove(&overlay.commits[1], &overlay.commits[0],
+                overlay.commit_count * sizeof(overlay.commits[0]));
+        overlay.commits[0] = commit;
+        overlay.commit_count++;
+    }
+    rc = ramet_first_page_check(&overlay, commit, err);
+    ramet_overlay_close(&overlay);
+    return rc;
+}
+
 enum ramet_rc
 ramet_history_validate(struct ramet_history *history, const uint8_t *object,
                        size_t len, struct ramet_err *err)
@@ -366,6 +397,8 @@ ramet_history_validate(struct ramet_history *history, const uint8_t *object,
         rc = check_pages(history, &commit, object, err);
     if (rc == RAMET_OK)
         rc = check_deltas(history, &commit, &base, object, err);
+    if (rc == RAMET_OK)
+        rc = check_first_page(history, &commit, &base, err);
 
 done:
     ramet_history_release(history, entry);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "metastore/first_page.h"
 #include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 #include "metastore/profile.h"
@@ -88,6 +89,25 @@ check_commit(struct ramet_verify *v, const struct ramet_loaded_head *head,
     return rc;
 }
 
+static enum ramet_rc
+check_first_page(struct ramet_verify *v, const struct ramet_loaded_head *head,
+                 struct ramet_err *err)
+{
+    const struct ramet_point at = {head->commit.lsn, head->hash};
+    struct ramet_overlay overlay;
+    enum ramet_rc rc;
+
+    assert(head->raw != NULL);
+    if (!head->commit.says_first_page)
+        return RAMET_OK;
+    rc = ramet_overlay_open(v->history, &at, &overlay, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_first_page_check(&overlay, &head->commit, err);
+    ramet_overlay_close(&overlay);
+    return rc;
+}
+
 /* *io_hash: in, of the commit before; out, of this one. */
 static enum ramet_rc
 verify_commit(struct ramet_verify *v, uint64_t lsn, struct ramet_hash *io_hash,
@@ -121,6 +141,9 @@ verify_commit(struct ramet_verify *v, uint64_t lsn, struct ramet_hash *io_hash,
         rc = ramet_verify_deltas(v, head, err);
     if (rc == RAMET_OK)
         rc = make_pages(v, head, err);
+    if (rc == RAMET_OK)
+        rc = ramet_verify_note(v, check_first_page(v, head, &found), &found,
+                               err);
     ramet_history_release(v->history, entry);
     return rc;
 }

@@ -172,6 +172,14 @@ ramet_frame_reader_keep(struct ramet_frame_reader *reader,
     ramet_kept_add(&reader->kept, place, bytes);
 }
 
+bool
+ramet_frame_reader_has(struct ramet_frame_reader *reader,
+                       const struct ramet_extent *place)
+{
+    assert(place->length_bytes > 0);
+    return ramet_kept_has(&reader->kept, place);
+}
+
 void
 ramet_frame_reader_trim(struct ramet_frame_reader *reader)
 {

@@ -64,6 +64,9 @@ void ramet_frame_reader_free(struct ramet_frame_reader *reader);
 void
 ramet_frame_reader_keep(struct ramet_frame_reader *reader,
                         const struct ramet_extent *place, const uint8_t *bytes);
+/* Are those of a frame kept? */
+bool ramet_frame_reader_has(struct ramet_frame_reader *reader,
+                            const struct ramet_extent *place);
 /* Nothing is kept of what came along. */
 void ramet_frame_reader_trim(struct ramet_frame_reader *reader);
 /* Is this dictionary here? No I/O. */

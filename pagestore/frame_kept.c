@@ -71,26 +71,47 @@ ramet_kept_add(struct ramet_kept *kept, const struct ramet_extent *place,
     ramet_mutex_unlock(&kept->mutex);
 }
 
+/* The place that has these bytes, NULL: none. Under the mutex. */
+static const struct ramet_kept_bytes *
+find(const struct ramet_kept *kept, const struct ramet_extent *in,
+     uint64_t offset, size_t len)
+{
+    for (unsigned i = kept->count; i > 0; i--) {
+        const struct ramet_extent *const place = &kept->all[i - 1].place;
+
+        if (ramet_extent_same_object(place, in) &&
+            offset >= place->offset_bytes && len <= place->length_bytes &&
+            offset - place->offset_bytes <= place->length_bytes - len)
+            return &kept->all[i - 1];
+    }
+    return NULL;
+}
+
 bool
 ramet_kept_find(struct ramet_kept *kept, const struct ramet_extent *in,
                 uint64_t offset, size_t len, uint8_t *out)
 {
-    bool found = false;
+    const struct ramet_kept_bytes *found;
 
     assert(len > 0);
     ramet_mutex_lock(&kept->mutex);
-    for (unsigned i = kept->count; i > 0 && !found; i--) {
-        const struct ramet_extent *const place = &kept->all[i - 1].place;
-
-        found = ramet_extent_same_object(place, in) &&
-                offset >= place->offset_bytes && len <= place->length_bytes &&
-                offset - place->offset_bytes <= place->length_bytes - len;
-        if (found)
-            memcpy(out, kept->all[i - 1].bytes + (offset - place->offset_bytes),
-                   len);
-    }
+    found = find(kept, in, offset, len);
+    if (found != NULL)
+        memcpy(out, found->bytes + (offset - found->place.offset_bytes), len);
     ramet_mutex_unlock(&kept->mutex);
-    return found;
+    return found != NULL;
+}
+
+bool
+ramet_kept_has(struct ramet_kept *kept, const struct ramet_extent *place)
+{
+    bool has;
+
+    assert(place->length_bytes > 0);
+    ramet_mutex_lock(&kept->mutex);
+    has = find(kept, place, place->offset_bytes, place->length_bytes) != NULL;
+    ramet_mutex_unlock(&kept->mutex);
+    return has;
 }
 
 void

@@ -39,6 +39,8 @@ void ramet_kept_add(struct ramet_kept *kept, const struct ramet_extent *place,
  * are not here. */
 bool ramet_kept_find(struct ramet_kept *kept, const struct ramet_extent *in,
                      uint64_t offset, size_t len, uint8_t *out);
+/* Are all bytes of `place` here? */
+bool ramet_kept_has(struct ramet_kept *kept, const struct ramet_extent *place);
 void ramet_kept_clear(struct ramet_kept *kept);
 /* What is kept of that object is not what it should be. */
 void ramet_kept_drop(struct ramet_kept *kept, const struct ramet_extent *in);

@@ -358,6 +358,23 @@ class Volume:
         return self.in_map(root, page, True)[:2]
 
     def page(self, lsn, page):
+        made = self.found(lsn, page)
+        if page == 1 and self.commit(lsn).says:
+            need(made == self.said(self.commit(lsn)),
+                 "page 1 of %d does not lie where it says" % lsn)
+        return made
+
+    def said(self, commit):
+        """Page 1 from where the commit says that it lies."""
+        image, _, block, position = commit.says
+        own = commit.delta(1) if commit.blocks else None
+        if own:
+            block, position = own[:2]
+        if block is None:
+            return self.image(image, 1, commit.page_size)
+        return self.apply(block, position, (image, 1), commit.page_size)
+
+    def found(self, lsn, page):
         top = self.commit(lsn)
         size, at = top.page_size, lsn
         while at > top.map_lsn:
@@ -466,8 +483,36 @@ class Commit:
         if size:
             name = "%016x.%s" % (self.map_lsn, uuid.UUID(bytes=raw[120:136]))
             self.root = (("maps", name), offset, size, raw[148:164])
-        self.body(Bytes(raw[308:length]), distance > 0)
+        body = Bytes(raw[308:length])
+        self.says = self.first_page(body) if raw[24] & 8 else None
+        self.body(body, distance > 0)
         need(len(raw) == length + inline, "commit %d is cut" % lsn)
+
+    def place(self, data):
+        kind, start = data.u8(), 0
+        need(kind <= 2, "a place of a later version")
+        if kind == 0:
+            obj = ("segments", str(uuid.UUID(bytes=data.take(16))))
+        else:
+            obj = ("commits", data.varint() if kind == 1 else self.lsn)
+            start = self.start if kind == 2 else 0
+        offset = start + data.varint()
+        return obj, offset, data.varint() + 1, data.take(16)
+
+    def first_page(self, data):
+        """Where page 1 lies, as the commit says: as Volume.in_map() has it, but for
+        a delta that the commit's own blocks name."""
+        what, block, position, words = data.u8(), None, None, None
+        need(what < 8 and data.varint() < self.lsn, "place of page 1")
+        if what & 1:
+            sid = str(uuid.UUID(bytes=data.take(16)))
+            offset, length = data.varint(), data.varint()
+            words = (("segments", sid), offset, length, data.take(16))
+        image = self.place(data)
+        pages = data.varint() + 1 if what & 2 else 1
+        if what & 4:
+            block, position = self.place(data), data.varint()
+        return (image, 1, pages, words), 1, block, position
 
     def body(self, data, tables):
         self.changed, self.deltas = data.pageset(), data.pageset()

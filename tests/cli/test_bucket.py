@@ -214,30 +214,41 @@ class Counts(BucketTest):
             self.assertEqual(self.fake.kinds(),
                              {"get": 1 + 1 + commits + 3, "list": 2})
 
-    def test_opening_that_has_a_map__reads_its_root_with_the_heads(self):
+    def schema_of(self, name):
+        self.fake.forget()
+        self.sql(self.path(name), "db.execute('PRAGMA schema_version')",
+                 keys=True, remote=self.url("big"))
+        asked = [request.key for request in self.fake.log
+                 if "/volumes/" in request.key and request.kind == "get"]
+        return sum("/commits/" in key for key in asked), len(asked)
+
+    def test_opening_that_has_a_map__waits_four_times(self):
+        """The same with a map in the way, however old: the newest heads say where page 1
+        lies, eight of them at most, all at once; then it, what it needs, other
+        heads and the map's root, all at once."""
         big = self.make_database(self.path("big.db"), 30000)
         self.ramet("init", big, "--remote", self.url("big"))
-        self.a = big
-        self.commit(30)
-        gate = self.fake.gate("/maps/", 1)
-        self.fake.forget()
-        self.sql(self.path("c.db"), "db.execute('PRAGMA schema_version')",
-                 keys=True, remote=self.url("big"))
-        asked = [("heads" if "/commits/" in request.key else "map")
-                 for request in self.fake.log
-                 if "/commits/" in request.key or "/maps/" in request.key]
-        self.assertTrue(gate.opened)
-        # The first eight, then the others and the root.
-        self.assertIn("map", asked[8:asked.count("heads") + 1])
+        self.a, age = big, 0
+        for more in (17, 1, 6, 5, 12):
+            self.commit(more)
+            age += more
+            heads, asked = self.schema_of("a%d.db" % age)
+            self.assertGreater(asked, heads)  # and not of the heads alone
+            first = self.fake.gate("/commits/", min(heads, 8))
+            then = self.fake.gate("/volumes/", asked - 8, skip=8)
+            self.assertEqual(self.schema_of("b%d.db" % age), (heads, asked))
+            self.fake.hooks.clear()
+            self.assertTrue(first.opened and then.opened)
+            self.assertEqual(self.asked_twice(), [])
 
     def test_opening__where_no_volume_is_asks_what_it_is_then(self):
         self.bound()
         done = self.run_ramet("info", self.url("none"))
         self.assertIn("no volume", done.stderr)
         self.fake.objects["a/b/ramet.json"] = \
-            b'{"format":"ramet","version":5}\n'
+            b'{"format":"ramet","version":6}\n'
         done = self.run_ramet("info", self.url("none"))
-        self.assertIn("version 5", done.stderr)
+        self.assertIn("version 6", done.stderr)
         del self.fake.objects["a/b/ramet.json"]
         done = self.run_ramet("info", self.url("none"))
         self.assertIn("not a Ramet store", done.stderr)

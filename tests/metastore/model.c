@@ -207,7 +207,7 @@ choose_base(struct model *model, uint32_t pgno, uint32_t least)
 
     if (pgno > least) /* a new page has none of its own */
         pgno = (uint32_t)model_random(model, least) + 1;
-    else if (model_random(model, 4) == 0)
+    else if (!model->own_bases && model_random(model, 4) == 0)
         pgno = (uint32_t)model_random(model, now->page_count) + 1;
     return now->images[pgno - 1] != 0 ? pgno : 0;
 }

@@ -30,6 +30,7 @@ struct model {
     uint32_t pages_per_frame;
     bool never_inline;
     unsigned delta_percent; /* of pages that may be written as deltas */
+    bool own_bases;         /* which are over no other page's image then */
     struct ramet_pageset
         deltas;          /* those that the last commit has, and for each */
     uint64_t *bases;     /* the content of its base */

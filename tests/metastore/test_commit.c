@@ -407,7 +407,8 @@ commit_decode__refuses_a_core_that_lies_about_its_line(void **state)
         {24, 1, RAMET_ECORRUPT},  /* a fence that changes pages */
         {24, 2, RAMET_ECORRUPT},  /* an end that does */
         {24, 4, RAMET_ECORRUPT},  /* upkeep that does */
-        {24, 8, RAMET_EVERSION},  /* a flag that is not known */
+        {24, 8, RAMET_ECORRUPT},  /* page 1's place, which is not there */
+        {24, 16, RAMET_EVERSION}, /* a flag that is not known */
         {164, 0, RAMET_ECORRUPT}, /* floor 0 */
         {164, 3, RAMET_ECORRUPT}, /* floor past the LSN */
         {188, 2, RAMET_ECORRUPT}, /* itself the last content commit */

@@ -83,6 +83,7 @@ enter(struct faultstore *self, enum call call, uint64_t *counter,
     *out_fault = RAMET_FAULT_NONE;
     if (counter != NULL)
         (*counter)++;
+    self->counts.exchanges++;
     if (call != CALL_READ)
         self->counts.bytes_written += bytes;
     if (applies(self->fault, call) && self->countdown-- == 0) {
@@ -297,6 +298,30 @@ fault_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     return RAMET_OK;
 }
 
+/* Each part a read of its own, and all of them one exchange. */
+static enum ramet_rc
+fault_read_parts(struct ramet_objstore *store, const struct ramet_part *parts,
+                 size_t count, ramet_part_visit *visit, void *ctx,
+                 struct ramet_err *err)
+{
+    struct faultstore *const self = (struct faultstore *)store;
+    enum ramet_rc rc = RAMET_OK;
+    size_t tried = 0;
+
+    while (rc == RAMET_OK && tried < count) {
+        const struct ramet_part *const part = &parts[tried++];
+        size_t got = part->len;
+
+        rc = ramet_objstore_read_part(store, part, &got, err);
+        if (rc == RAMET_OK)
+            rc = visit(ctx, part, got, err);
+    }
+    ramet_mutex_lock(&self->mutex);
+    self->counts.exchanges -= tried > 1 ? tried - 1 : 0;
+    ramet_mutex_unlock(&self->mutex);
+    return rc;
+}
+
 static enum ramet_rc
 fault_size(struct ramet_objstore *store, const char *key,
            uint64_t *out_size_bytes, struct ramet_err *err)
@@ -394,6 +419,7 @@ ramet_faultstore_new(struct ramet_objstore *inner)
         .upload_finish = fault_upload_finish,
         .upload_abort = fault_upload_abort,
         .read = fault_read,
+        .read_parts = fault_read_parts,
         .size = fault_size,
         .list = fault_list,
         .remove = fault_remove,

@@ -32,6 +32,7 @@ struct ramet_store_counts {
     uint64_t sizes;
     uint64_t lists;
     uint64_t removes;
+    uint64_t exchanges; /* of all calls; parts that are read at once are one */
     uint64_t bytes_written; /* offered */
     uint64_t bytes_read;
 };

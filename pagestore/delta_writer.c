@@ -24,7 +24,7 @@
 #define FIRST_CONTENT (RAMET_DELTA_BODY_BYTES / 2 * 3)
 /* The frame of so little takes no time whatever the level, and some bytes less. */
 #define LITTLE 512u
-#define LITTLE_LEVEL 19
+#define LITTLE_LEVEL 12
 #define AGEING 8u /* see note_image() */
 #define USED_UNIT 4096u
 /* Of zstd, to see what something takes: a few hundredths more than it will. */

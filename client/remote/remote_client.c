@@ -443,6 +443,25 @@ pays_for_dict(struct ramet_remote_client *client, struct known_history *known,
             known->sent_without / DICT_PAYS_FROM >= extent->length_bytes);
 }
 
+bool
+ramet_remote_client_seeks_dict(struct ramet_remote_client *client,
+                               const struct ramet_vid *volume,
+                               uint64_t page_bytes)
+{
+    struct known_history *known;
+    bool seeks;
+
+    ramet_mutex_lock(&client->mutex);
+    known = ramet_remote_client_known(client, volume);
+    assert(known != NULL);
+    seeks = client->meter.base.traits == 0 || known->dict != NULL ||
+            known->sent_without + page_bytes >= DICT_PAYS_FROM_BYTES;
+    if (!seeks)
+        known->sent_without += page_bytes;
+    ramet_mutex_unlock(&client->mutex);
+    return seeks;
+}
+
 enum ramet_rc
 ramet_remote_client_dict(struct ramet_remote_client *client,
                          const struct ramet_vid *volume,

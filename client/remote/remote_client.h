@@ -152,6 +152,12 @@ RAMET_NODISCARD enum ramet_rc ramet_remote_client_ask(
     const struct ramet_point *at, const struct ramet_question *question,
     ramet_question_visit *visit, void *ctx, struct ramet_err *err);
 
+/* May `page_bytes` that are to be sent of the volume be worth a look at which dictionary
+ * it has? False: ramet_remote_client_dict() would bring none whichever it is; they count
+ * as sent without. Only after ramet_remote_client_history(). */
+bool ramet_remote_client_seeks_dict(struct ramet_remote_client *client,
+                                    const struct ramet_vid *volume,
+                                    uint64_t page_bytes);
 /* A copy of the volume's dictionary at `extent` (ramet_free), read once for
  * as long as it stays the same; `page_bytes` are to be compressed with it. NULL: it
  * is not here, and what this process has sent of the volume, with these, does not

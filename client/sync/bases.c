@@ -94,7 +94,7 @@ catch_up(struct ramet_bases_file *file, struct ramet_history *history,
     ramet_pageset_init(&changed);
     rc = ramet_history_changed(history, &file->at, &to, &changed, NULL);
     if (rc == RAMET_OK) {
-        ramet_bases_step_begin(file);
+        ramet_bases_file_begin(file);
         for (size_t i = 0; i < changed.run_count; i++) {
             const struct ramet_run run = changed.runs[i];
             const struct ramet_base_note gone = {.kind = RAMET_BASE_NOTE_FORGET,
@@ -102,9 +102,9 @@ catch_up(struct ramet_bases_file *file, struct ramet_history *history,
                                                  .count =
                                                      run.last - run.first + 1};
 
-            ramet_bases_step_note(file, &gone);
+            ramet_bases_step_note(&file->step, &gone);
         }
-        rc = ramet_bases_step_end(file, &file->at, &to, base->page_count);
+        rc = ramet_bases_file_end(file, &file->at, &to, base->page_count);
     }
     ramet_pageset_done(&changed);
     return rc;
@@ -130,8 +130,8 @@ stand_on(struct ramet_bases_file *file, struct ramet_history *history,
         return rc;
     rc = ramet_bases_file_forget(file, volume, page_size);
     if (rc == RAMET_OK && to.lsn > 0) {
-        ramet_bases_step_begin(file);
-        rc = ramet_bases_step_end(file, &none, &to, base->page_count);
+        ramet_bases_file_begin(file);
+        rc = ramet_bases_file_end(file, &none, &to, base->page_count);
     }
     return rc;
 }
@@ -149,7 +149,7 @@ ramet_bases_begin(struct ramet_bases *bases, const struct ramet_vid *volume,
         rc = stand_on(&bases->file, history, volume, base, page_size);
     bases->is_usable = rc == RAMET_OK;
     if (rc == RAMET_OK)
-        ramet_bases_step_begin(&bases->file);
+        ramet_bases_file_begin(&bases->file);
     else
         ramet_bases_end(bases);
 }
@@ -204,6 +204,7 @@ ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
     if (!bases->is_usable || bases->file.at.lsn == 0)
         return false;
     *out_base = (struct ramet_base){.deltas = 0};
+    ramet_bases_file_need(&bases->file, pgno);
     if (ramet_base_table_image(&bases->file.table, pgno, &sum)) {
         if (!ramet_session_read_before(session, remote_tail, pgno, out_image))
             return false;
@@ -234,7 +235,7 @@ ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
         .sum = is_on ? ramet_hash64(page, page_size_of(bases)) : 0};
 
     assert(pgno >= 1);
-    ramet_bases_step_note(&bases->file, &image);
+    ramet_bases_step_note(&bases->file.step, &image);
 }
 
 /* Pack the image over the page that it is the base of, or alone; *io_note tells
@@ -249,16 +250,17 @@ pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
     struct ramet_bases_step *const step = &bases->file.step;
 
     assert(bases->file.step.is_on);
-    if (step->pages_length > bases->file.bytes_max / 8 * 3)
+    if (step->packed_length > bases->file.bytes_max / 8 * 3)
         return false;
+    ramet_bases_step_at(step, io_note->pgno);
     io_note->kind = RAMET_BASE_NOTE_BACK;
     if (ramet_pack_back(bases->packer, made, image, page, page_size, most,
-                        &step->pages, &io_note->length, NULL) != RAMET_OK)
+                        &step->body, &io_note->length, NULL) != RAMET_OK)
         return false;
     if (io_note->length > 0)
         return true;
     io_note->kind = RAMET_BASE_NOTE_PACKED;
-    return ramet_pack(bases->packer, image, page_size, &step->pages,
+    return ramet_pack(bases->packer, image, page_size, &step->body,
                       &io_note->length, NULL) == RAMET_OK;
 }
 
@@ -276,7 +278,7 @@ ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
                                     .sum = own != NULL ? own->sum : 0};
 
     assert(pgno >= 1 && length >= 1 && image != NULL);
-    if (!bases->file.step.is_on)
+    if (!bases->file.step.is_on || pgno > RAMET_BASES_PAGES_MAX)
         return;
     if (own == NULL || !own->stays) {
         if (own != NULL) {
@@ -288,7 +290,7 @@ ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
         if (!pack_image(bases, image, page, made, &delta))
             delta.kind = RAMET_BASE_NOTE_FORGET;
     }
-    ramet_bases_step_note(&bases->file, &delta);
+    ramet_bases_step_note(&bases->file.step, &delta);
 }
 
 void
@@ -297,6 +299,6 @@ ramet_bases_landed(struct ramet_bases *bases, const struct ramet_point *point,
 {
     assert(!bases->file.step.is_on || bases->is_usable); /* invariant (2) */
     if (bases->file.step.is_on)
-        (void)!ramet_bases_step_end(&bases->file, &bases->file.at, point,
+        (void)!ramet_bases_file_end(&bases->file, &bases->file.at, point,
                                     least_page_count);
 }

@@ -10,10 +10,9 @@
 
 #include "client/store/keep.h"
 #include "core/alloc.h"
-#include "pagestore/frame.h"
+#include "core/hash.h"
 
 #define TEMPORARY_NAME RAMET_BASES_NAME ".tmp"
-#define FLUSH_BYTES (1u << 20)
 #define WINDOW_BYTES (64u << 10)
 #define RECORDS_MAX 4096u /* then they become one */
 
@@ -24,8 +23,7 @@ ramet_bases_file_init(struct ramet_bases_file *file, const struct ramet_os *os,
     assert(os != NULL && replica != NULL);
     *file = (struct ramet_bases_file){.os = os, .replica = replica, .fd = -1};
     ramet_base_table_init(&file->table);
-    ramet_buf_init(&file->step.pages, FLUSH_BYTES + 2 * RAMET_PAGE_SIZE_MAX);
-    ramet_buf_init(&file->step.notes, RAMET_BASES_NOTES_MAX);
+    ramet_bases_step_init(&file->step);
 }
 
 void
@@ -34,8 +32,7 @@ ramet_bases_file_done(struct ramet_bases_file *file)
     ramet_bases_file_close(file);
     assert(file->fd == -1);
     ramet_base_table_clear(&file->table);
-    ramet_buf_done(&file->step.pages);
-    ramet_buf_done(&file->step.notes);
+    ramet_bases_step_done(&file->step);
 }
 
 /* ---- the file -------------------------------------------------------------- */
@@ -49,7 +46,7 @@ ramet_bases_file_read(const struct ramet_bases_file *file, void *buf,
                               RAMET_BASES_NAME, NULL);
 }
 
-/* The file as it is gone through: records are small and many. */
+/* The file as it is gone through: records and sections are small and many. */
 struct window {
     uint64_t offset;
     size_t len;
@@ -62,9 +59,9 @@ read_by(const struct ramet_bases_file *file, struct window *window, void *buf,
 {
     enum ramet_rc rc;
 
-    assert(window->len <= sizeof(window->bytes));
-    if (len > sizeof(window->bytes))
+    if (window == NULL || len > sizeof(window->bytes))
         return ramet_bases_file_read(file, buf, len, offset);
+    assert(window->len <= sizeof(window->bytes));
     if (offset < window->offset ||
         offset + len > window->offset + window->len) {
         window->offset = offset;
@@ -130,53 +127,31 @@ write_header(struct ramet_bases_file *file, const struct ramet_vid *volume,
     return rc;
 }
 
-/* The notes of images that come next, one page behind the other. */
-static enum ramet_rc
-apply_images(struct ramet_bases_file *file, struct ramet_reader *in,
-             uint32_t *io_last)
-{
-    const size_t most = UINT32_MAX - *io_last;
-    size_t count = ramet_bases_note_images(in);
-    const uint8_t *notes;
-
-    count = count < most ? count : most;
-    if (count == 0)
-        return RAMET_OK;
-    notes = ramet_read_bytes(in, count * RAMET_BASES_IMAGE_SIZE);
-    assert(notes != NULL);
-    *io_last += (uint32_t)count;
-    return ramet_base_table_note_images(
-        &file->table, (uint32_t)(*io_last - count + 1), notes, count);
-}
-
-/* What a record says, into the table. */
+/* A record is read: its sections wait to be. */
 static enum ramet_rc
 apply(struct ramet_bases_file *file, const struct ramet_bases_record *record,
-      const uint8_t *notes, uint64_t offset)
+      const uint8_t *directory, uint64_t offset)
 {
-    const uint64_t pages_end = offset + record->pages_length;
-    struct ramet_base_note note;
+    const uint64_t end = offset + record->body_length;
+    struct ramet_bases_section section;
     struct ramet_reader in;
-    uint32_t last = 0;
+    uint32_t next = 0;
 
     assert(offset >= RAMET_BASES_HEADER_SIZE);
-    if (record->least_page_count < UINT32_MAX)
-        ramet_base_table_forget(&file->table, record->least_page_count + 1,
-                                UINT32_MAX);
-    ramet_reader_init(&in, notes, record->notes_length);
-    while (ramet_bases_note_decode(&in, &last, &note)) {
-        if (ramet_base_note_has_page(note.kind) &&
-            note.length > pages_end - offset)
+    if (ramet_base_table_cut(&file->table, record->least_page_count) !=
+        RAMET_OK)
+        return RAMET_ENOMEM;
+    ramet_reader_init(&in, directory, record->directory_length);
+    while (ramet_bases_section_decode(&in, &next, &section)) {
+        const uint64_t length = section.packed_length + section.notes_length;
+
+        if (length > end - offset)
             return RAMET_ECORRUPT;
-        if (ramet_base_table_note(&file->table, &note, offset) != RAMET_OK)
+        if (ramet_base_table_add(&file->table, &section, offset) != RAMET_OK)
             return RAMET_ENOMEM;
-        if (ramet_base_note_has_page(note.kind))
-            offset += note.length;
-        if (note.kind == RAMET_BASE_NOTE_IMAGE &&
-            apply_images(file, &in, &last) != RAMET_OK)
-            return RAMET_ENOMEM;
+        offset += length;
     }
-    if (in.bad)
+    if (in.bad || offset != end)
         return RAMET_ECORRUPT;
     file->at = record->after;
     file->record_count++;
@@ -190,8 +165,8 @@ load_record(struct ramet_bases_file *file, struct window *window, uint64_t size)
     const uint64_t left = size - file->end;
     uint8_t head[RAMET_BASES_RECORD_SIZE];
     struct ramet_bases_record record;
-    uint8_t *notes;
-    uint64_t pages_at;
+    uint8_t *directory;
+    uint64_t body_at;
     bool right;
 
     assert(file->end >= RAMET_BASES_HEADER_SIZE && file->end <= size);
@@ -199,29 +174,30 @@ load_record(struct ramet_bases_file *file, struct window *window, uint64_t size)
         read_by(file, window, head, sizeof(head), file->end) != RAMET_OK)
         return false;
     ramet_bases_record_decode(head, &record);
-    if (record.notes_length > RAMET_BASES_NOTES_MAX ||
-        record.pages_length > left - sizeof(head) ||
-        record.notes_length > left - sizeof(head) - record.pages_length ||
+    if (record.directory_length > RAMET_BASES_DIRECTORY_MAX ||
+        record.body_length > left - sizeof(head) ||
+        record.directory_length > left - sizeof(head) - record.body_length ||
         !ramet_point_equal(&record.before, &file->at))
         return false;
-    notes = ramet_alloc(record.notes_length + 1);
-    pages_at = file->end + sizeof(head);
-    right = notes != NULL &&
-            read_by(file, window, notes, record.notes_length,
-                    pages_at + record.pages_length) == RAMET_OK &&
-            ramet_bases_record_is_right(head, notes, record.notes_length,
-                                        file->header.salt, file->end);
-    if (right && apply(file, &record, notes, pages_at) != RAMET_OK) {
+    directory = ramet_alloc(record.directory_length + 1);
+    body_at = file->end + sizeof(head);
+    right =
+        directory != NULL &&
+        read_by(file, window, directory, record.directory_length,
+                body_at + record.body_length) == RAMET_OK &&
+        ramet_bases_record_is_right(head, directory, record.directory_length,
+                                    file->header.salt, file->end);
+    if (right && apply(file, &record, directory, body_at) != RAMET_OK) {
         forget_all(file); /* it may be there in part */
         right = false;
     }
-    ramet_free(notes);
+    ramet_free(directory);
     if (right)
-        end_at(file, pages_at + record.pages_length + record.notes_length);
+        end_at(file, body_at + record.body_length + record.directory_length);
     return right;
 }
 
-/* Bring the table to what the file has. A file that is none, of another volume
+/* See what the file has. A file that is none, of another volume
  * or of pages of another size, becomes a new one. */
 static enum ramet_rc
 load(struct ramet_bases_file *file, const struct ramet_vid *volume,
@@ -259,97 +235,112 @@ load(struct ramet_bases_file *file, const struct ramet_vid *volume,
     return file->end > 0 ? RAMET_OK : RAMET_ENOMEM;
 }
 
+/* ---- a section ------------------------------------------------------------- */
+
+/* What waits of a chunk is noted, one after the other. */
+static enum ramet_rc
+note_section(struct ramet_bases_file *file, struct window *window,
+             const struct ramet_base_waiting *waiting)
+{
+    const struct ramet_bases_section *const section = &waiting->section;
+    const uint64_t notes_at = waiting->offset + section->packed_length;
+    uint32_t last = ramet_bases_chunk_start(section->chunk);
+    uint8_t notes[RAMET_BASES_SECTION_MAX];
+    uint64_t offset = waiting->offset;
+    struct ramet_base_note note;
+    struct ramet_reader in;
+
+    assert(section->notes_length > 0 && section->notes_length <= sizeof(notes));
+    if (read_by(file, window, notes, section->notes_length, notes_at) !=
+            RAMET_OK ||
+        ramet_hash64(notes, section->notes_length) != section->sum)
+        return RAMET_ECORRUPT;
+    ramet_reader_init(&in, notes, section->notes_length);
+    while (ramet_bases_note_decode(&in, section->chunk, &last, &note)) {
+        if (ramet_base_note_has_page(note.kind) &&
+            note.length > notes_at - offset)
+            return RAMET_ECORRUPT;
+        if (ramet_base_table_note(&file->table, &note, offset) != RAMET_OK)
+            return RAMET_ENOMEM;
+        if (ramet_base_note_has_page(note.kind))
+            offset += note.length;
+    }
+    return in.bad ? RAMET_ECORRUPT : RAMET_OK;
+}
+
+void
+ramet_bases_file_need(struct ramet_bases_file *file, uint32_t pgno)
+{
+    const uint32_t chunk = ramet_bases_chunk_of(pgno);
+    const uint32_t start = ramet_bases_chunk_start(chunk);
+    const uint32_t end = start + RAMET_BASES_CHUNK_PAGES;
+    struct ramet_base_waiting waiting;
+    struct window *window = NULL;
+    bool more;
+
+    assert(file->fd >= 0 && pgno >= 1);
+    if (!ramet_base_table_has_waiting(&file->table, chunk, &more))
+        return;
+    if (more)
+        window = ramet_alloc(sizeof(*window)); /* NULL: slower */
+    if (window != NULL)
+        window->offset = window->len = 0;
+    while (ramet_base_table_next_waiting(&file->table, chunk, &waiting)) {
+        if (waiting.is_cut)
+            ramet_base_table_forget(&file->table, waiting.least + 1, end);
+        else if (note_section(file, window, &waiting) != RAMET_OK)
+            ramet_base_table_forget(&file->table, start + 1, end);
+    }
+    ramet_free(window);
+}
+
 /* ---- a record -------------------------------------------------------------- */
 
 void
-ramet_bases_step_begin(struct ramet_bases_file *file)
+ramet_bases_file_begin(struct ramet_bases_file *file)
 {
-    struct ramet_bases_step *const step = &file->step;
-
     assert(file->fd >= 0 && file->end >= RAMET_BASES_HEADER_SIZE);
-    ramet_buf_clear(&step->pages);
-    ramet_buf_clear(&step->notes);
-    step->is_on = true;
-    step->offset = file->end;
-    step->pages_length = 0;
-    step->last = 0;
-}
-
-/* Packed pages that wait go to their place behind the record's head. */
-static void
-flush_pages(struct ramet_bases_file *file)
-{
-    struct ramet_bases_step *const step = &file->step;
-    const uint64_t at = step->offset + RAMET_BASES_RECORD_SIZE +
-                        step->pages_length - step->pages.len;
-
-    assert(!step->is_on || step->pages.len <= step->pages_length);
-    if (step->is_on && step->pages.len > 0 &&
-        write_at(file, step->pages.data, step->pages.len, at) != RAMET_OK)
-        step->is_on = false;
-    ramet_buf_clear(&step->pages);
-}
-
-void
-ramet_bases_step_note(struct ramet_bases_file *file,
-                      const struct ramet_base_note *note)
-{
-    struct ramet_bases_step *const step = &file->step;
-
-    if (!step->is_on)
-        return;
-    assert(note->pgno > step->last); /* they ascend */
-    ramet_bases_note_encode(note, &step->last, &step->notes);
-    if (step->notes.failed != RAMET_OK)
-        step->is_on = false;
-    if (ramet_base_note_has_page(note->kind))
-        step->pages_length += note->length;
-    if (step->pages.len >= FLUSH_BYTES)
-        flush_pages(file);
+    ramet_bases_step_begin(&file->step, file->os, file->fd, file->end);
 }
 
 enum ramet_rc
-ramet_bases_step_end(struct ramet_bases_file *file,
+ramet_bases_file_end(struct ramet_bases_file *file,
                      const struct ramet_point *before,
                      const struct ramet_point *after, uint32_t least_page_count)
 {
     struct ramet_bases_step *const step = &file->step;
-    const struct ramet_bases_record record = {
-        .notes_length = (uint32_t)step->notes.len,
-        .pages_length = step->pages_length,
-        .least_page_count = least_page_count,
-        .before = *before,
-        .after = *after,
-    };
-    const uint64_t pages_at = step->offset + RAMET_BASES_RECORD_SIZE;
+    const uint64_t body_at = step->offset + RAMET_BASES_RECORD_SIZE;
+    struct ramet_bases_record record = {.least_page_count = least_page_count,
+                                        .before = *before,
+                                        .after = *after};
     uint8_t head[RAMET_BASES_RECORD_SIZE];
     enum ramet_rc rc = RAMET_EIO;
+    uint64_t end;
 
     assert(file->fd >= 0 && before->lsn <= after->lsn);
-    flush_pages(file);
+    ramet_bases_step_end(step);
+    record.directory_length = (uint32_t)step->directory.len;
+    record.body_length = step->body_length;
+    end = body_at + record.body_length + record.directory_length;
     if (step->is_on)
-        rc = write_at(file, step->notes.data, step->notes.len,
-                      pages_at + step->pages_length);
+        rc = write_at(file, step->directory.data, record.directory_length,
+                      body_at + record.body_length);
     step->is_on = false;
+    /* What may lie behind is of a record that never came to be. */
+    if (rc == RAMET_OK && file->os->truncate(file->os->ctx, file->fd, end) < 0)
+        rc = RAMET_EIO;
     if (rc == RAMET_OK) {
-        /* What may lie behind is of a record that never came to be. */
-        if (file->os->truncate(file->os->ctx, file->fd,
-                               pages_at + step->pages_length +
-                                   step->notes.len) < 0)
-            rc = RAMET_EIO;
-    }
-    if (rc == RAMET_OK) {
-        ramet_bases_record_encode(&record, step->notes.data, file->header.salt,
-                                  step->offset, head);
+        ramet_bases_record_encode(&record, step->directory.data,
+                                  file->header.salt, step->offset, head);
         rc = write_at(file, head, sizeof(head), step->offset);
     }
     if (rc == RAMET_OK)
-        rc = apply(file, &record, step->notes.data, pages_at);
+        rc = apply(file, &record, step->directory.data, body_at);
     if (rc != RAMET_OK) {
         forget_all(file); /* as the file has it, at the next begin */
         return rc;
     }
-    end_at(file, pages_at + step->pages_length + step->notes.len);
+    end_at(file, end);
     return RAMET_OK;
 }
 
@@ -409,12 +400,13 @@ copy_known(struct ramet_bases_file *file, int from, uint64_t oldest)
 
         if (packed == NULL) {
             (void)ramet_base_table_image(table, p, &copy.sum);
-            ramet_bases_step_note(file, &copy);
+            ramet_bases_step_note(step, &copy);
             continue;
         }
         if (packed->offset < oldest)
             continue;
-        room = ramet_buf_extend(&step->pages, packed->length);
+        ramet_bases_step_at(step, p);
+        room = ramet_buf_extend(&step->body, packed->length);
         if (room == NULL ||
             ramet_os_read_full(file->os, from, room, packed->length,
                                packed->offset, RAMET_BASES_NAME,
@@ -427,7 +419,7 @@ copy_known(struct ramet_bases_file *file, int from, uint64_t oldest)
         copy.length = packed->length;
         copy.deltas = packed->deltas;
         copy.delta_bytes = packed->delta_bytes;
-        ramet_bases_step_note(file, &copy);
+        ramet_bases_step_note(step, &copy);
     }
 }
 
@@ -437,25 +429,28 @@ rewrite(struct ramet_bases_file *file)
 {
     static const struct ramet_point none = {.lsn = 0};
     const struct ramet_os *const os = file->os;
-    const uint64_t oldest = oldest_kept(file);
     const struct ramet_point at = file->at;
     const struct ramet_bases_header header = file->header;
     const int before = file->fd;
-    enum ramet_rc rc =
-        ramet_keep_open(file->replica, TEMPORARY_NAME, true, &file->fd, NULL);
+    uint64_t oldest;
+    enum ramet_rc rc;
 
     assert(file->fd >= 0 && !file->step.is_on);
+    for (uint32_t i = 0; i < file->table.chunk_count; i++)
+        ramet_bases_file_need(file, ramet_bases_chunk_start(i) + 1);
+    oldest = oldest_kept(file);
+    rc = ramet_keep_open(file->replica, TEMPORARY_NAME, true, &file->fd, NULL);
     if (rc != RAMET_OK) {
         file->fd = before;
         return rc;
     }
     rc = write_header(file, &header.volume, header.page_size);
     if (rc == RAMET_OK) {
-        ramet_bases_step_begin(file);
+        ramet_bases_file_begin(file);
         copy_known(file, before, oldest);
         ramet_base_table_clear(&file->table);
         file->record_count = 0;
-        rc = ramet_bases_step_end(file, &none, &at, UINT32_MAX);
+        rc = ramet_bases_file_end(file, &none, &at, UINT32_MAX);
     }
     if (rc == RAMET_OK)
         rc = ramet_keep_rename(file->replica, TEMPORARY_NAME, RAMET_BASES_NAME,

@@ -3,8 +3,8 @@
  *
  * A chain of records, each from one commit to the next that is known. What is not
  * as it was written ends the chain: what follows is overwritten. It is never
- * synced: a record is believed by its checksum, a packed page by that of the
- * image.
+ * synced: a record is believed by its checksum, each of its sections by another, a packed
+ * page by that of the image.
  *
  * All of it needs the push lock; one thread at a time.
  *
@@ -14,18 +14,9 @@
 #define RAMET_CLIENT_SYNC_BASES_FILE_H
 
 #include "client/store/store.h"
+#include "client/sync/bases_step.h"
 #include "client/sync/bases_table.h"
 #include "core/os.h"
-
-/* A record that is being written. */
-struct ramet_bases_step {
-    bool is_on;            /* false: none, or it failed */
-    uint64_t offset;       /* of the record */
-    uint64_t pages_length; /* written, or in `pages` */
-    struct ramet_buf pages;
-    struct ramet_buf notes;
-    uint32_t last; /* page noted last */
-};
 
 struct ramet_bases_file {
     const struct ramet_os *os;
@@ -48,7 +39,7 @@ ramet_bases_file_init(struct ramet_bases_file *file, const struct ramet_os *os,
                       struct ramet_replica *replica);
 void ramet_bases_file_done(struct ramet_bases_file *file);
 
-/* Open it, and bring the table to what it says; a file of another volume, or of
+/* Open it, and see what its records have; a file of another volume, or of
  * pages of another size, becomes a new one, and one that has grown to its bound
  * is written anew without what is old. Whatever is returned, close it. */
 RAMET_NODISCARD enum ramet_rc
@@ -61,13 +52,14 @@ RAMET_NODISCARD enum ramet_rc
 ramet_bases_file_forget(struct ramet_bases_file *file,
                         const struct ramet_vid *volume, uint32_t page_size);
 
-/* A record: begin, notes in order (a packed page's bytes first, appended to
- * step.pages), then end, from which on it is true. What fails ends the step. */
-void ramet_bases_step_begin(struct ramet_bases_file *file);
-void ramet_bases_step_note(struct ramet_bases_file *file,
-                           const struct ramet_base_note *note);
+/* Read what the file says of a page, and of the others of its chunk, into the table. What
+ * is not as it was written, or can't be read, leaves nothing known of these. */
+void ramet_bases_file_need(struct ramet_bases_file *file, uint32_t pgno);
+
+/* A record: begin, notes by `step`, then end, from which on it is true. */
+void ramet_bases_file_begin(struct ramet_bases_file *file);
 RAMET_NODISCARD enum ramet_rc
-ramet_bases_step_end(struct ramet_bases_file *file,
+ramet_bases_file_end(struct ramet_bases_file *file,
                      const struct ramet_point *before,
                      const struct ramet_point *after,
                      uint32_t least_page_count);

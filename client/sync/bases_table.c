@@ -12,13 +12,12 @@
 
 #include "core/alloc.h"
 
-#define CHUNK_PAGES 512u
-#define CHUNKS_MAX (RAMET_BASES_PAGES_MAX / CHUNK_PAGES)
+#define CHUNK_PAGES RAMET_BASES_CHUNK_PAGES
 
 void
 ramet_base_table_init(struct ramet_base_table *table)
 {
-    *table = (struct ramet_base_table){.chunks = NULL};
+    *table = (struct ramet_base_table){.chunk_count = 0};
 }
 
 void
@@ -26,8 +25,9 @@ ramet_base_table_clear(struct ramet_base_table *table)
 {
     assert(table->packed_count <= table->packed_capacity);
     for (uint32_t i = 0; i < table->chunk_count; i++)
-        ramet_free(table->chunks[i]);
+        ramet_free(table->chunks[i].words);
     ramet_free(table->chunks);
+    ramet_free(table->waiting);
     ramet_free(table->packed);
     ramet_base_table_init(table);
 }
@@ -35,37 +35,180 @@ ramet_base_table_clear(struct ramet_base_table *table)
 static uint64_t *
 find_word(const struct ramet_base_table *table, uint32_t pgno)
 {
-    const uint32_t chunk = (pgno - 1) / CHUNK_PAGES;
+    const uint32_t chunk = ramet_bases_chunk_of(pgno);
 
     assert(pgno >= 1);
-    if (chunk >= table->chunk_count || table->chunks[chunk] == NULL)
+    if (chunk >= table->chunk_count || table->chunks[chunk].words == NULL)
         return NULL;
-    return &table->chunks[chunk][(pgno - 1) % CHUNK_PAGES];
+    return &table->chunks[chunk].words[(pgno - 1) % CHUNK_PAGES];
 }
 
-static uint64_t *
-need_word(struct ramet_base_table *table, uint32_t pgno)
+static struct ramet_base_chunk *
+need_chunk(struct ramet_base_table *table, uint32_t chunk)
 {
-    const uint32_t chunk = (pgno - 1) / CHUNK_PAGES;
-
-    assert(pgno >= 1 && pgno <= RAMET_BASES_PAGES_MAX);
+    assert(chunk < RAMET_BASES_CHUNKS_MAX);
     if (chunk >= table->chunk_count) {
-        const uint32_t count =
-            chunk < CHUNKS_MAX / 2 ? 2 * chunk + 1 : CHUNKS_MAX;
-        uint64_t **const grown =
+        const uint32_t count = chunk < RAMET_BASES_CHUNKS_MAX / 2
+                                   ? 2 * chunk + 1
+                                   : RAMET_BASES_CHUNKS_MAX;
+        struct ramet_base_chunk *const grown =
             ramet_realloc(table->chunks, count * sizeof(*grown));
 
         if (grown == NULL)
             return NULL;
         for (uint32_t i = table->chunk_count; i < count; i++)
-            grown[i] = NULL;
+            grown[i] = (struct ramet_base_chunk){.words = NULL};
         table->chunks = grown;
         table->chunk_count = count;
     }
-    if (table->chunks[chunk] == NULL)
-        table->chunks[chunk] = ramet_calloc(CHUNK_PAGES, sizeof(uint64_t));
+    return &table->chunks[chunk];
+}
+
+static uint64_t *
+need_word(struct ramet_base_table *table, uint32_t pgno)
+{
+    struct ramet_base_chunk *const chunk =
+        need_chunk(table, ramet_bases_chunk_of(pgno));
+
+    if (chunk == NULL)
+        return NULL;
+    if (chunk->words == NULL)
+        chunk->words = ramet_calloc(CHUNK_PAGES, sizeof(uint64_t));
     return find_word(table, pgno);
 }
+
+/* ---- what waits ------------------------------------------------------------ */
+
+/* A number that is not in use; 0: no memory. */
+static uint32_t
+new_waiting(struct ramet_base_table *table)
+{
+    const uint32_t number = table->waiting_free;
+
+    if (number != 0) {
+        table->waiting_free = table->waiting[number - 1].next;
+        return number;
+    }
+    assert(table->waiting_count <= table->waiting_capacity);
+    if (table->waiting_count == table->waiting_capacity) {
+        const uint32_t capacity =
+            table->waiting_capacity == 0 ? 64 : table->waiting_capacity * 2;
+        struct ramet_base_waiting *const grown =
+            ramet_realloc(table->waiting, capacity * sizeof(*grown));
+
+        if (grown == NULL)
+            return 0;
+        table->waiting = grown;
+        table->waiting_capacity = capacity;
+    }
+    return ++table->waiting_count;
+}
+
+static enum ramet_rc
+wait_for(struct ramet_base_table *table, uint32_t at,
+         const struct ramet_base_waiting *waiting)
+{
+    struct ramet_base_chunk *const chunk = need_chunk(table, at);
+    const uint32_t number = chunk != NULL ? new_waiting(table) : 0;
+
+    if (number == 0)
+        return RAMET_ENOMEM;
+    table->waiting[number - 1] = *waiting;
+    assert(waiting->next == 0);
+    if (chunk->last_waiting != 0)
+        table->waiting[chunk->last_waiting - 1].next = number;
+    else
+        chunk->first_waiting = number;
+    chunk->last_waiting = number;
+    return RAMET_OK;
+}
+
+bool
+ramet_base_table_next_waiting(struct ramet_base_table *table, uint32_t chunk,
+                              struct ramet_base_waiting *out)
+{
+    struct ramet_base_chunk *const from =
+        chunk < table->chunk_count ? &table->chunks[chunk] : NULL;
+    const uint32_t number = from != NULL ? from->first_waiting : 0;
+
+    if (number == 0)
+        return false;
+    assert(number <= table->waiting_count);
+    *out = table->waiting[number - 1];
+    from->first_waiting = out->next;
+    if (out->next == 0)
+        from->last_waiting = 0;
+    table->waiting[number - 1].next = table->waiting_free;
+    table->waiting_free = number;
+    return true;
+}
+
+bool
+ramet_base_table_has_waiting(const struct ramet_base_table *table,
+                             uint32_t chunk, bool *out_more)
+{
+    const struct ramet_base_chunk *const from =
+        chunk < table->chunk_count ? &table->chunks[chunk] : NULL;
+
+    *out_more = from != NULL && from->first_waiting != from->last_waiting;
+    return from != NULL && from->first_waiting != 0;
+}
+
+/* Nothing is known of a chunk, whatever waits. */
+static void
+forget_chunk(struct ramet_base_table *table, uint32_t chunk)
+{
+    const uint32_t before_first = ramet_bases_chunk_start(chunk);
+    struct ramet_base_waiting gone;
+
+    assert(chunk < table->chunk_count);
+    while (ramet_base_table_next_waiting(table, chunk, &gone))
+        ;
+    ramet_base_table_forget(table, before_first + 1,
+                            before_first + CHUNK_PAGES);
+}
+
+enum ramet_rc
+ramet_base_table_add(struct ramet_base_table *table,
+                     const struct ramet_bases_section *section, uint64_t offset)
+{
+    const struct ramet_base_waiting waiting = {.section = *section,
+                                               .offset = offset};
+
+    assert(offset >= RAMET_BASES_HEADER_SIZE);
+    if (section->notes_length > 0)
+        return wait_for(table, section->chunk, &waiting);
+    if (section->chunk < table->chunk_count)
+        forget_chunk(table, section->chunk);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_base_table_cut(struct ramet_base_table *table, uint32_t least)
+{
+    const struct ramet_base_waiting cut = {.is_cut = true, .least = least};
+    uint32_t at = least / CHUNK_PAGES;
+
+    if (at < table->chunk_count && least % CHUNK_PAGES != 0) {
+        const uint32_t number = table->chunks[at].last_waiting;
+        const struct ramet_base_waiting *const last =
+            number != 0 ? &table->waiting[number - 1] : NULL;
+
+        at++;
+        if (last == NULL)
+            ramet_base_table_forget(table, least + 1,
+                                    ramet_bases_chunk_start(at));
+        else if (!last->is_cut || last->least > least) {
+            if (wait_for(table, at - 1, &cut) != RAMET_OK)
+                return RAMET_ENOMEM;
+        }
+    }
+    for (; at < table->chunk_count; at++)
+        forget_chunk(table, at);
+    return RAMET_OK;
+}
+
+/* ---- what was read --------------------------------------------------------- */
 
 bool
 ramet_base_table_image(const struct ramet_base_table *table, uint32_t pgno,
@@ -169,6 +312,22 @@ add_packed(struct ramet_base_table *table, uint64_t *word,
     return RAMET_OK;
 }
 
+static enum ramet_rc
+note_images(struct ramet_base_table *table, const struct ramet_base_note *note)
+{
+    uint64_t *const words = need_word(table, note->pgno);
+
+    assert((note->pgno - 1) % CHUNK_PAGES + note->count <= CHUNK_PAGES);
+    if (words == NULL)
+        return RAMET_ENOMEM;
+    for (uint32_t i = 0; i < note->count; i++) {
+        if (words[i] != 0)
+            forget_word(table, &words[i]);
+        words[i] = ramet_get_le64(note->sums + 8 * (size_t)i) | 1;
+    }
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_base_table_note(struct ramet_base_table *table,
                       const struct ramet_base_note *note, uint64_t offset)
@@ -182,8 +341,8 @@ ramet_base_table_note(struct ramet_base_table *table,
                                 note->pgno + (note->count - 1));
         return RAMET_OK;
     }
-    if (note->pgno > RAMET_BASES_PAGES_MAX) /* invariant (1) */
-        return RAMET_OK;
+    if (note->kind == RAMET_BASE_NOTE_IMAGE)
+        return note_images(table, note);
     if (note->kind == RAMET_BASE_NOTE_DELTA) {
         packed = ramet_base_table_packed(table, note->pgno);
         if (packed != NULL) {
@@ -196,32 +355,7 @@ ramet_base_table_note(struct ramet_base_table *table,
     if (word == NULL)
         return RAMET_ENOMEM;
     forget_word(table, word);
-    if (ramet_base_note_has_page(note->kind))
-        return add_packed(table, word, note, offset);
-    *word = note->sum | 1;
-    return RAMET_OK;
-}
-
-enum ramet_rc
-ramet_base_table_note_images(struct ramet_base_table *table, uint32_t first,
-                             const uint8_t *notes, size_t count)
-{
-    const uint8_t *sum = notes + RAMET_BASES_IMAGE_SIZE - sizeof(uint64_t);
-    uint64_t *word = NULL;
-
-    assert(first >= 1 && count <= UINT32_MAX);
-    for (uint64_t p = first; p - first < count && p <= RAMET_BASES_PAGES_MAX;
-         p++, word++) {
-        if (word == NULL || (p - 1) % CHUNK_PAGES == 0)
-            word = need_word(table, (uint32_t)p);
-        if (word == NULL)
-            return RAMET_ENOMEM;
-        if (*word != 0)
-            forget_word(table, word);
-        *word = ramet_get_le64(sum) | 1;
-        sum += RAMET_BASES_IMAGE_SIZE;
-    }
-    return RAMET_OK;
+    return add_packed(table, word, note, offset);
 }
 
 uint32_t

@@ -205,6 +205,10 @@ choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
 
     assert(build->dict == NULL);
     if (build->job->base->lsn > 0) {
+        if (!ramet_remote_client_seeks_dict(build->job->client,
+                                            &build->job->volume,
+                                            total * build->commit->page_size))
+            return RAMET_OK; /* which is too little to train one as well */
         rc = ramet_history_dict(build->job->history, build->job->base, &extent,
                                 err);
         if (rc != RAMET_OK)

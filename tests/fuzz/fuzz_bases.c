@@ -34,7 +34,7 @@ try_head(const uint8_t *data)
         require(memcmp(data, again, RAMET_BASES_HEADER_SIZE) == 0, "header");
     }
     ramet_bases_record_decode(data, &record);
-    if (record.notes_length == 0) {
+    if (record.directory_length == 0) {
         ramet_bases_record_encode(&record, NULL, 1, 72, again);
         require(memcmp(data + 8, again + 8, sizeof(again) - 8) == 0, "record");
         require(ramet_bases_record_is_right(again, NULL, 0, 1, 72), "its sum");
@@ -51,10 +51,6 @@ check_noted(const struct ramet_base_table *table,
         ramet_base_table_packed(table, note->pgno);
     uint64_t sum;
 
-    if (note->pgno > RAMET_BASES_PAGES_MAX) {
-        require(packed == NULL, "known of a page too far");
-        return;
-    }
     switch (note->kind) {
     case RAMET_BASE_NOTE_FORGET:
         require(packed == NULL &&
@@ -62,9 +58,11 @@ check_noted(const struct ramet_base_table *table,
                 "forgotten");
         break;
     case RAMET_BASE_NOTE_IMAGE:
-        require(ramet_base_table_image(table, note->pgno, &sum) &&
-                    ramet_base_sum_is(sum, note->sum),
-                "image");
+        for (uint32_t i = 0; i < note->count; i++)
+            require(ramet_base_table_image(table, note->pgno + i, &sum) &&
+                        ramet_base_sum_is(
+                            sum, ramet_get_le64(note->sums + 8 * (size_t)i)),
+                    "image");
         break;
     case RAMET_BASE_NOTE_PACKED:
     case RAMET_BASE_NOTE_BACK:
@@ -98,6 +96,46 @@ check_table(const struct ramet_base_table *table)
             "what is packed is not what is counted");
 }
 
+/* A directory: what is taken is given back, and waits in the table. */
+static void
+try_directory(const uint8_t *data, size_t size)
+{
+    struct ramet_base_table table;
+    struct ramet_bases_section section;
+    struct ramet_reader in;
+    struct ramet_buf out;
+    uint32_t next = 0, next_out = 0;
+    bool more;
+    size_t before = 0;
+
+    ramet_base_table_init(&table);
+    ramet_buf_init(&out, 64);
+    ramet_reader_init(&in, data, size);
+    while (ramet_bases_section_decode(&in, &next, &section)) {
+        ramet_buf_clear(&out);
+        ramet_bases_section_encode(&section, &next_out, &out);
+        require(next == next_out && out.len == in.pos - before &&
+                    memcmp(out.data, data + before, out.len) == 0,
+                "another encoding of a section");
+        before = in.pos;
+        require(ramet_base_table_add(&table, &section, 72) == RAMET_OK,
+                "no memory");
+        require(ramet_base_table_has_waiting(&table, section.chunk, &more) ==
+                        (section.notes_length > 0) &&
+                    !more,
+                "what waits");
+    }
+    if (next > 1) {
+        require(ramet_base_table_cut(
+                    &table, (next - 1) * RAMET_BASES_CHUNK_PAGES) == RAMET_OK,
+                "no memory");
+        require(!ramet_base_table_has_waiting(&table, next - 1, &more),
+                "cut off");
+    }
+    ramet_base_table_clear(&table);
+    ramet_buf_done(&out);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -105,26 +143,25 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ramet_base_note note;
     struct ramet_reader in;
     struct ramet_buf out;
-    uint32_t last = 0, last_out = 0;
-    size_t images = 0; /* that come next, one page behind the other */
+    uint32_t chunk = 0, last = 0, last_out = 0;
 
     if (size > 1u << 16)
         return 0;
     if (size >= RAMET_BASES_RECORD_SIZE)
         try_head(data);
+    try_directory(data, size);
     ramet_buf_init(&out, 1u << 18);
     ramet_base_table_init(&table);
     ramet_reader_init(&in, data, size);
     while (in.pos < size) {
         const size_t before = in.pos;
-        const uint32_t page_before = last;
 
-        if (!ramet_bases_note_decode(&in, &last, &note)) {
-            /* What comes next is another record's notes: from anywhere. */
+        if (!ramet_bases_note_decode(&in, chunk, &last, &note)) {
+            /* What comes next is another section's notes: from anywhere. */
             in.bad = false;
             in.pos = before + 1;
-            last = last_out = 0;
-            images = 0;
+            chunk = data[before] % 3u; /* some of a chunk that has some */
+            last = last_out = ramet_bases_chunk_start(chunk);
             continue;
         }
         require(last >= note.pgno && note.count >= 1, "order");
@@ -137,11 +174,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(ramet_base_table_note(&table, &note, before) == RAMET_OK,
                 "no memory");
         check_noted(&table, &note, before);
-        require(images == 0 || page_before == UINT32_MAX ||
-                    (note.kind == RAMET_BASE_NOTE_IMAGE &&
-                     note.pgno == page_before + 1),
-                "no image, or not of the next page");
-        images = ramet_bases_note_images(&in);
     }
     check_table(&table);
     ramet_base_table_clear(&table);

@@ -4,15 +4,18 @@
  *
  * Pages are of random bytes: an image takes most of a page, a delta some bytes.
  */
+#define _GNU_SOURCE
 #include "client/store/exchange.h"
 #include "tests/support/cmocka_all.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/sync/bases_step.h"
 #include "client/sync/bases_table.h"
 #include "client/sync/finder.h"
 #include "client/sync/recent_bases.h"
@@ -365,15 +368,15 @@ last_packed(const struct world *world)
         assert_int_equal(pread(fd, head, sizeof(head), (off_t)at),
                          sizeof(head));
         ramet_bases_record_decode(head, &record);
-        next = at + sizeof(head) + record.pages_length + record.notes_length;
+        next = at + sizeof(head) + record.body_length + record.directory_length;
     }
     close(fd);
-    assert_true(record.pages_length >= 8);
+    assert_true(record.body_length >= 8);
     return at + RAMET_BASES_RECORD_SIZE + 2;
 }
 
 /* Damage in a packed page costs that page's image. A record that is not right ends what is
- * believed: all pages that it and those behind it tell of, which here are six soon. They are
+ * believed, and notes that are not right what is known of their chunk, which here are six pages. They are
  * sent once more, page 9 in the next push and the others one by one in five; then deltas
  * follow again. */
 static void
@@ -645,19 +648,21 @@ static void
 notes__are_as_documented(void **state)
 {
     static const uint8_t expected[] = {
-        0x01, 0x01, 8,    7,    6, 5, 4, 3, 2, 1, /* image */
+        0x01, 0x01, 0x01,                         /* images */
+        8,    7,    6,    5,    4, 3, 2, 1,       /* ... */
+        8,    7,    6,    5,    4, 3, 2, 0,       /* ... */
         0x00, 0x02, 0x32,                         /* delta */
-        0x06, 0x03, 8,    7,    6, 5, 4, 3, 2, 1, /* packed */
+        0x05, 0x03, 8,    7,    6, 5, 4, 3, 2, 1, /* packed */
         0xac, 0x02, 0x02, 0x64,                   /* ... */
         0x00, 0x00, 0x04,                         /* forget */
     };
     static const struct ramet_base_note notes[] = {
         {.kind = RAMET_BASE_NOTE_IMAGE,
          .pgno = 2,
-         .count = 1,
-         .sum = UINT64_C(0x0102030405060708)},
+         .count = 2,
+         .sums = expected + 3},
         {.kind = RAMET_BASE_NOTE_DELTA,
-         .pgno = 3,
+         .pgno = 4,
          .count = 1,
          .deltas = 1,
          .delta_bytes = 50},
@@ -684,66 +689,82 @@ notes__are_as_documented(void **state)
     ramet_reader_init(&in, out.data, out.len);
     last = 0;
     for (size_t i = 0; i < 4; i++) {
-        assert_true(ramet_bases_note_decode(&in, &last, &note));
+        assert_true(ramet_bases_note_decode(&in, 0, &last, &note));
         assert_int_equal(note.pgno, notes[i].pgno);
         assert_int_equal(note.count, notes[i].count);
         assert_int_equal(note.length, notes[i].length);
         assert_int_equal(note.delta_bytes, notes[i].delta_bytes);
     }
-    assert_false(ramet_bases_note_decode(&in, &last, &note));
+    assert_false(ramet_bases_note_decode(&in, 0, &last, &note));
     assert_false(in.bad);
     ramet_buf_done(&out);
 }
 
-/* Images of pages one behind the other, over what was known, across chunks of the
- * table: as note by note. */
+/* docs/replica.md, "bases". */
 static void
-notes__of_images_are_taken_at_once(void **state)
+sections__are_as_documented(void **state)
 {
-    enum { FIRST = 500, COUNT = 600 };
-    struct ramet_base_table table;
-    struct ramet_base_note note = {.kind = RAMET_BASE_NOTE_PACKED,
-                                   .pgno = FIRST + 20,
-                                   .count = 1,
-                                   .sum = 1,
-                                   .length = 30};
+    static const uint8_t expected[] = {
+        0x00, 0x26, 0xac, 0x02, 8, 7,
+        6,    5,    4,    3,    2, 1, /* notes, a packed page */
+        0x02, 0x00,                   /* nothing known */
+    };
+    static const struct ramet_bases_section sections[] = {
+        {.chunk = 0,
+         .notes_length = 38,
+         .packed_length = 300,
+         .sum = UINT64_C(0x0102030405060708)},
+        {.chunk = 3},
+    };
+    struct ramet_bases_section section;
     struct ramet_reader in;
     struct ramet_buf out;
-    uint32_t last = FIRST - 1;
-    uint64_t sum;
+    uint32_t next = 0;
 
     (void)state;
-    ramet_buf_init(&out, 100000);
-    ramet_base_table_init(&table);
-    assert_int_equal(ramet_base_table_note(&table, &note, 100), RAMET_OK);
-    for (uint32_t p = FIRST; p < FIRST + COUNT; p++) {
-        note = (struct ramet_base_note){.kind = RAMET_BASE_NOTE_IMAGE,
-                                        .pgno = p,
-                                        .count = 1,
-                                        .sum = p * UINT64_C(0x100000001)};
-        ramet_bases_note_encode(&note, &last, &out);
-    }
-    note.pgno = last + 2; /* not right behind */
-    ramet_bases_note_encode(&note, &last, &out);
+    ramet_buf_init(&out, 1000);
+    for (size_t i = 0; i < 2; i++)
+        ramet_bases_section_encode(&sections[i], &next, &out);
+    assert_int_equal(out.len, sizeof(expected));
+    assert_memory_equal(out.data, expected, sizeof(expected));
     ramet_reader_init(&in, out.data, out.len);
-    assert_int_equal(ramet_bases_note_images(&in), COUNT);
-    assert_int_equal(
-        ramet_base_table_note_images(&table, FIRST, out.data, COUNT), RAMET_OK);
-    for (uint32_t p = FIRST; p < FIRST + COUNT; p++) {
-        assert_null(ramet_base_table_packed(&table, p));
-        assert_true(ramet_base_table_image(&table, p, &sum));
-        assert_true(ramet_base_sum_is(sum, p * UINT64_C(0x100000001)));
+    next = 0;
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(ramet_bases_section_decode(&in, &next, &section));
+        assert_memory_equal(&section, &sections[i], sizeof(section));
     }
-    assert_false(ramet_base_table_image(&table, FIRST - 1, &sum));
-    assert_false(ramet_base_table_image(&table, FIRST + COUNT, &sum));
-    assert_int_equal(table.packed_count, 0);
-    /* Pages that nothing is ever known of. */
-    assert_int_equal(ramet_base_table_note_images(&table, RAMET_BASES_PAGES_MAX,
-                                                  out.data, 2),
-                     RAMET_OK);
-    assert_int_equal(ramet_base_table_next(&table, RAMET_BASES_PAGES_MAX), 0);
-    ramet_base_table_clear(&table);
+    assert_false(ramet_bases_section_decode(&in, &next, &section));
+    assert_false(in.bad);
     ramet_buf_done(&out);
+}
+
+/* What is noted of pages above those that nothing is known of is not written. */
+static void
+notes__of_pages_too_far_are_left_out(void **state)
+{
+    struct ramet_bases_step step;
+    struct ramet_base_note note = {.kind = RAMET_BASE_NOTE_IMAGE,
+                                   .pgno = RAMET_BASES_PAGES_MAX,
+                                   .count = 1};
+    const int fd = memfd_create("step", 0);
+
+    (void)state;
+    assert_in_range(fd, 0, 1 << 20);
+    ramet_bases_step_init(&step);
+    ramet_bases_step_begin(&step, ramet_os_system(), fd, 72);
+    ramet_bases_step_note(&step, &note);
+    note.pgno++;
+    ramet_bases_step_note(&step, &note);
+    note = (struct ramet_base_note){.kind = RAMET_BASE_NOTE_FORGET,
+                                    .pgno = RAMET_BASES_PAGES_MAX + 2,
+                                    .count = 5000000};
+    ramet_bases_step_note(&step, &note);
+    ramet_bases_step_end(&step);
+    assert_true(step.is_on);
+    /* Gap (varint of 511), kind, count, sum. */
+    assert_int_equal(step.body_length, 2 + 1 + 1 + 8);
+    ramet_bases_step_done(&step);
+    close(fd);
 }
 
 #define T(name)                                                                \
@@ -772,7 +793,8 @@ main(void)
         cmocka_unit_test(finder__tells_whether_the_own_page_has_far_less),
         cmocka_unit_test(recent_bases__are_those_that_were_put_last),
         cmocka_unit_test(notes__are_as_documented),
-        cmocka_unit_test(notes__of_images_are_taken_at_once),
+        cmocka_unit_test(sections__are_as_documented),
+        cmocka_unit_test(notes__of_pages_too_far_are_left_out),
     };
 
     return cmocka_run_group_tests_name("bases", tests, NULL, NULL);

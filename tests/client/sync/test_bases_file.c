@@ -76,19 +76,20 @@ note(struct fixture *f, uint32_t pgno, struct ramet_point to)
     const struct ramet_point from = f->file.at;
     struct stat st;
 
-    ramet_bases_step_begin(&f->file);
-    ramet_bases_step_note(&f->file, &image);
-    assert_int_equal(ramet_bases_step_end(&f->file, &from, &to, UINT32_MAX),
+    ramet_bases_file_begin(&f->file);
+    ramet_bases_step_note(&f->file.step, &image);
+    assert_int_equal(ramet_bases_file_end(&f->file, &from, &to, UINT32_MAX),
                      RAMET_OK);
     assert_int_equal(stat(f->path, &st), 0);
     return (uint64_t)st.st_size;
 }
 
 static bool
-knows(const struct fixture *f, uint32_t pgno)
+knows(struct fixture *f, uint32_t pgno)
 {
     uint64_t sum;
 
+    ramet_bases_file_need(&f->file, pgno);
     return ramet_base_table_image(&f->file.table, pgno, &sum) &&
            ramet_base_sum_is(pgno * 1001u, sum);
 }
@@ -149,7 +150,19 @@ bases__of_a_record_on_another_commit_are_none(void **state)
     end(&f);
 }
 
-/* Whichever bit rots: what is known is what one of the records left, as a whole. */
+/* Does bit `at` lie in the notes of record `which`, whose end is `end`? They are before the
+ * directory of one section. */
+static bool
+is_in_notes(uint64_t at, uint64_t begin, uint64_t end)
+{
+    enum { NOTES = 3 + 8, DIRECTORY = 3 + 8 };
+
+    assert_int_equal(end - begin, RAMET_BASES_RECORD_SIZE + NOTES + DIRECTORY);
+    return at >= begin + RAMET_BASES_RECORD_SIZE && at < end - DIRECTORY;
+}
+
+/* Whichever bit rots: of a chunk is known what is behind a record whose notes of it are not
+ * right, and nothing behind a record whose head is not. */
 static void
 bases__behind_a_bit_that_rotted_are_none(void **state)
 {
@@ -169,6 +182,7 @@ bases__behind_a_bit_that_rotted_are_none(void **state)
     assert_int_equal(pread(fd, whole, len, 0), len);
     for (uint64_t at = 0; at < len; at++) {
         uint64_t left = 0;
+        bool notes;
 
         memcpy(rotten, whole, len);
         rotten[at] ^= (uint8_t)(1u << at % 8);
@@ -177,13 +191,92 @@ bases__behind_a_bit_that_rotted_are_none(void **state)
         load(&f);
         while (left < 3 && at >= ends[left + 1])
             left++;
+        notes = at >= ends[0] && is_in_notes(at, ends[left], ends[left + 1]);
         if (at < RAMET_BASES_HEADER_SIZE)
             left = 0;
-        assert_int_equal(f.file.at.lsn, left);
+        assert_int_equal(f.file.at.lsn, notes ? 3 : left);
         for (uint32_t pgno = 1; pgno <= 3; pgno++)
-            assert_int_equal(knows(&f, pgno), pgno <= left);
+            assert_int_equal(knows(&f, pgno),
+                             notes ? pgno > left + 1 : pgno <= left);
     }
     close(fd);
+    end(&f);
+}
+
+/* Two chunks in one record: what rots of one says nothing of the other. */
+static void
+bases__of_a_chunk_that_rotted_are_none_and_others_are(void **state)
+{
+    enum { FAR = 3 * RAMET_BASES_CHUNK_PAGES + 7 };
+    const struct ramet_point from = {.lsn = 0}, to = point(1, 1);
+    struct ramet_base_note image = {.kind = RAMET_BASE_NOTE_IMAGE, .count = 1};
+    struct fixture f;
+    uint8_t byte;
+    int fd;
+
+    begin(&f, *state);
+    load(&f);
+    ramet_bases_file_begin(&f.file);
+    for (uint32_t pgno = 5; pgno <= FAR; pgno += FAR - 5) {
+        image.pgno = pgno;
+        image.sum = pgno * 1001u;
+        ramet_bases_step_note(&f.file.step, &image);
+    }
+    assert_int_equal(ramet_bases_file_end(&f.file, &from, &to, UINT32_MAX),
+                     RAMET_OK);
+    fd = open(f.path, O_RDWR);
+    assert_int_equal(
+        pread(fd, &byte, 1,
+              RAMET_BASES_HEADER_SIZE + RAMET_BASES_RECORD_SIZE + 5),
+        1);
+    byte ^= 4;
+    assert_int_equal(
+        pwrite(fd, &byte, 1,
+               RAMET_BASES_HEADER_SIZE + RAMET_BASES_RECORD_SIZE + 5),
+        1);
+    close(fd);
+    load(&f);
+    assert_int_equal(f.file.at.lsn, 1);
+    assert_true(!knows(&f, 5) && knows(&f, FAR) && !knows(&f, FAR - 1));
+    end(&f);
+}
+
+/* What was cut off stays unknown when it is read later, and what came after is known. */
+static void
+bases__that_were_cut_off_before_they_were_read_are_none(void **state)
+{
+    const struct ramet_point from = {.lsn = 0}, first = point(1, 1),
+                             second = point(2, 2);
+    struct ramet_base_note note = {.kind = RAMET_BASE_NOTE_IMAGE, .count = 1};
+    struct fixture f;
+
+    begin(&f, *state);
+    load(&f);
+    ramet_bases_file_begin(&f.file);
+    for (uint32_t pgno = 1; pgno <= 3 * RAMET_BASES_CHUNK_PAGES; pgno++) {
+        note.pgno = pgno;
+        note.sum = pgno * 1001u;
+        ramet_bases_step_note(&f.file.step, &note);
+    }
+    assert_int_equal(ramet_bases_file_end(&f.file, &from, &first, UINT32_MAX),
+                     RAMET_OK);
+    ramet_bases_file_begin(&f.file);
+    note.pgno = 700;
+    note.sum = 700 * 1001u;
+    ramet_bases_step_note(&f.file.step, &note);
+    note = (struct ramet_base_note){
+        .kind = RAMET_BASE_NOTE_FORGET, .pgno = 710, .count = 400};
+    ramet_bases_step_note(&f.file.step, &note);
+    assert_int_equal(ramet_bases_file_end(&f.file, &first, &second, 600),
+                     RAMET_OK);
+    for (int again = 0; again < 2; again++) {
+        assert_true(knows(&f, 1) && knows(&f, 512) && knows(&f, 513) &&
+                    knows(&f, 600));
+        assert_true(!knows(&f, 601) && !knows(&f, 699) && knows(&f, 700) &&
+                    !knows(&f, 701) && !knows(&f, 1024) && !knows(&f, 1025) &&
+                    !knows(&f, 1536));
+        load(&f);
+    }
     end(&f);
 }
 
@@ -197,6 +290,8 @@ main(void)
         T(bases__of_another_volume_are_none),
         T(bases__of_a_record_on_another_commit_are_none),
         T(bases__behind_a_bit_that_rotted_are_none),
+        T(bases__of_a_chunk_that_rotted_are_none_and_others_are),
+        T(bases__that_were_cut_off_before_they_were_read_are_none),
     };
     return cmocka_run_group_tests_name("bases_file", tests, NULL, NULL);
 }

@@ -246,9 +246,10 @@ look_up(struct lookup *l, struct ramet_err *err)
         l->bound = RAMET_POS_MAX;
         version->has_hash = false;
         rc = ramet_index_load(l->session, l->pgno, &version->top, err);
+        if (rc != RAMET_OK)
+            return rc;
         l->at = version->top;
-        if (rc == RAMET_OK)
-            rc = look_in_retained(l, err);
+        rc = look_in_retained(l, err);
         while (rc == RAMET_OK && !l->again && !l->is_found)
             rc = look(l, err);
         if (rc == RAMET_ECORRUPT)

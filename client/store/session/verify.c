@@ -184,8 +184,9 @@ is_bad_still(struct verification *v, uint32_t pgno, uint64_t *out_value,
     enum ramet_rc rc = ramet_presence_read(v->replica, pgno, 1, out_value, err);
 
     assert(ramet_holds(v->session, RAMET_LOCK_BASE));
-    *out_bad = false;
-    if (rc == RAMET_OK && ramet_is_page_in_base(v->replica, pgno, *out_value))
+    *out_bad = rc == RAMET_OK && is_unknown(v, pgno, *out_value);
+    if (rc == RAMET_OK && !*out_bad &&
+        ramet_is_page_in_base(v->replica, pgno, *out_value))
         rc = check_in_base(v, pgno, *out_value, out_bad, err);
     return rc;
 }

@@ -224,6 +224,38 @@ presence__with_any_flipped_bit__is_noticed_and_repaired(void **state)
     image_unref(image);
 }
 
+/* Whether the page is here can't be told: the base's hole is not taken for it while
+ * any page may be absent. */
+static void
+presence__of_an_absent_page__is_damaged__does_not_make_it_zeros(void **state)
+{
+    static const uint8_t garbage[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct ramet_err err = {.text = ""};
+    uint8_t page[PLACE_PAGE];
+    size_t got;
+    struct place *const p = *state;
+    struct image *const image = make_half(p);
+    struct ramet_session *session;
+    uint64_t checked;
+    uint64_t bad;
+
+    change_file(p, "presence", 14 * sizeof(garbage), garbage, sizeof(garbage));
+    session = place_open(p, 0);
+    OK(ramet_session_pin(session, e));
+    assert_int_equal(
+        ramet_session_read(session, 14 * PLACE_PAGE, page, 1, &got, &err),
+        RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "presence is damaged"));
+    ramet_session_unpin(session);
+    OK(ramet_session_verify(session, &checked, &bad, e));
+    assert_int_equal(bad, 1);
+    OK(ramet_session_verify(session, &checked, &bad, e));
+    assert_int_equal(bad, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 /* As a replica of version 1 left it: state without the flags, and the times and
  * numbers at its end; words that are values alone. */
 static void
@@ -283,6 +315,9 @@ main(void)
         cmocka_unit_test(checksum__is_never_a_word_of_another_meaning),
         cmocka_unit_test_setup_teardown(
             presence__with_any_flipped_bit__is_noticed_and_repaired,
+            place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(
+            presence__of_an_absent_page__is_damaged__does_not_make_it_zeros,
             place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(
             presence__of_a_replica_of_version_1__is_understood, place_setup,

@@ -196,7 +196,7 @@ done
     run_faults faults-http 20 tests/cli/test_faults.py RAMET_TEST_REMOTE=http
     run_faults faults-server 20 tests/cli/test_faults.py \
         RAMET_TEST_REMOTE=http RAMET_TEST_FAULTS_IN=server
-    run_faults faults-sql 2 tests/vfs/test_faults.py
+    run_faults faults-sql 2 tests/vfs/test_faults.py "RAMET_TEST_SECONDS=$(share)"
 }
 for script in "${races[@]}"; do
     run_race "$script"

@@ -5,7 +5,7 @@ what was rolled back is not, and no descriptor and no memory is left.
 
 RAMET_TEST_FAULTS=whole tries each n; `sites` one n of each place in the code that
 such calls come from, by its callers; else so many of those, for each kind (2 unless
-told). RAMET_TEST_SEED chooses, and RAMET_TEST_GROUP or RAMET_TEST_ONLY of the acts.
+told); after RAMET_TEST_SECONDS no more of them. RAMET_TEST_SEED chooses, and RAMET_TEST_GROUP or RAMET_TEST_ONLY of the acts.
 """
 import ctypes
 import errno
@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 
 import common
 import fault_acts
@@ -121,6 +122,15 @@ class Place:
         return {kind: self.faulty.calls_by_site(kind) for kind in ERRORS}
 
 
+def child_env(faulty):
+    """Of RAMET_TEST_SECONDS each group of acts has its share."""
+    env = faulty.env()
+    seconds = os.environ.get("RAMET_TEST_SECONDS")
+    if seconds is not None:
+        env["RAMET_TEST_UNTIL"] = str(time.time() + float(seconds) / len(fault_acts.ACTS))
+    return env
+
+
 def chosen(places, rng):
     wanted = os.environ.get("RAMET_TEST_FAULTS", "2")
     if wanted == "whole":
@@ -132,8 +142,9 @@ def chosen(places, rng):
 
 def play_all(faulty, acts):
     rng = random.Random(seeds.seed("RAMET_TEST_SEED"))
+    until = float(os.environ.get("RAMET_TEST_UNTIL", "inf"))
     tried = met = 0
-    for act in acts:
+    for act in rng.sample(acts, len(acts)):
         place = Place(faulty)
         calls = place.count(act)
         place.count(act)
@@ -143,6 +154,8 @@ def play_all(faulty, acts):
                 if place.k > 30:
                     place = Place(faulty)
                 for nth in chosen(calls[kind], rng):
+                    if time.time() > until and tried > 0:
+                        break
                     met += place.play(act, kind, nth, errnum)
                     tried += 1
         assert descriptors() <= fds, (act.__name__, fds, descriptors())
@@ -204,7 +217,7 @@ def child(group):
 def run_child(group):
     faulty = faults.Faults(os.path.join(os.getcwd(), "faults"))
     done = subprocess.run([sys.executable, os.path.abspath(__file__), "--child",
-                           group], env=faulty.env(), stdout=subprocess.PIPE,
+                           group], env=child_env(faulty), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     print(done.stdout[-2000:], end="")
     assert done.returncode == 0, done.returncode

@@ -34,7 +34,7 @@ try_head(const uint8_t *data)
         require(memcmp(data, again, RAMET_BASES_HEADER_SIZE) == 0, "header");
     }
     ramet_bases_record_decode(data, &record);
-    if (record.directory_length == 0) {
+    if (record.directory_length == 0 && record.before.lsn <= record.after.lsn) {
         ramet_bases_record_encode(&record, NULL, 1, 72, again);
         require(memcmp(data + 8, again + 8, sizeof(again) - 8) == 0, "record");
         require(ramet_bases_record_is_right(again, NULL, 0, 1, 72), "its sum");

@@ -244,6 +244,53 @@ in_doubt__pages_are_not_dropped_under_readers_of_before(void **state)
     image_unref(after);
 }
 
+/* A child prepares it, and dies before it is published. */
+static void
+leave_prepared(struct place *p, const struct image *image)
+{
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        struct ramet_session *const session = open_database(p);
+        struct ramet_err err = {.text = ""};
+
+        child_require(ramet_session_pin(session, &err) == RAMET_OK &&
+                          ramet_session_reserve(session, &err) == RAMET_OK &&
+                          ramet_session_write(session, 0, image->bytes,
+                                              image->size, &err) == RAMET_OK &&
+                          ramet_session_prepare(session, NULL, &err) ==
+                              RAMET_OK &&
+                          ramet_session_sync(session, &err) == RAMET_OK,
+                      "prepare", &err);
+        _exit(0);
+    }
+    child_await(child);
+}
+
+/* Nor under those of before one that nobody has published yet: whoever gives pages
+ * up publishes it first, and sees that they have a local commit. */
+static void
+prepared__pages_are_not_dropped_under_readers_of_before(void **state)
+{
+    struct place *const p = *state;
+    struct image *const before = database_image(1, 4096);
+    struct image *const after = database_image(2, 4096);
+    struct ramet_session *const session = open_database(p);
+    struct ramet_session *const reader = open_database(p);
+
+    commit_durably(p, session, before);
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(ramet_session_pin(reader, e));
+    leave_prepared(p, after);
+    OK(ramet_session_evict(session, 0, e));
+    place_expect(session, after, __LINE__);
+    store_expect(reader, before, __LINE__);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    image_unref(before);
+    image_unref(after);
+}
+
 static void
 confirmed__it_is_published_by_whoever_comes(void **state)
 {
@@ -273,6 +320,9 @@ main(void)
             place_teardown),
         cmocka_unit_test_setup_teardown(
             in_doubt__pages_are_not_dropped_under_readers_of_before,
+            place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(
+            prepared__pages_are_not_dropped_under_readers_of_before,
             place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(
             confirmed__it_is_published_by_whoever_comes, place_setup,

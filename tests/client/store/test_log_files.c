@@ -7,6 +7,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -149,6 +150,54 @@ files_that_wait__all_have_closed_it__are_one_at_most(void **state)
     image_unref(image);
 }
 
+/* Of folders: how many syncs there were, and whether they fail. */
+static unsigned folder_syncs;
+static bool folders_fail;
+
+static int
+sync_counting_folders(void *ctx, int fd)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    if (!S_ISDIR(st.st_mode))
+        return ramet_os_system()->sync(ctx, fd);
+    folder_syncs++;
+    return folders_fail ? -EIO : ramet_os_system()->sync(ctx, fd);
+}
+
+/* The file is there, and was made ahead of time, but its name may not last: who
+ * commits into it sees to that. */
+static void
+file_made_ahead__name_was_not_synced__is_synced_with_its_first_record(
+    void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(4, 3 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *session;
+    uint64_t next;
+
+    os.sync = sync_counting_folders;
+    session = place_open_on(p, RAMET_OPEN_CREATE, &os);
+    OK(place_commit(session, image, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    image->bytes[0] ^= 1;
+    OK(place_commit(session, image, e));
+    folders_fail = true;
+    OK(ramet_session_checkpoint(session, true, e));
+    folders_fail = false;
+    next = ramet_pos_file(
+        ramet_pos_load(&session->replica->head->header.log.write_pos));
+    assert_int_not_equal(inode_of(p, next), 0);
+    folder_syncs = 0;
+    image->bytes[0] ^= 1;
+    OK(place_commit(session, image, e));
+    assert_int_not_equal(folder_syncs, 0);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
@@ -159,6 +208,7 @@ main(void)
         T(files__that_a_checkpoint_has_moved__go_on_as_those_to_come),
         T(files__however_often_there_is_a_checkpoint__few_wait),
         T(files_that_wait__all_have_closed_it__are_one_at_most),
+        T(file_made_ahead__name_was_not_synced__is_synced_with_its_first_record),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,6 +340,39 @@ clone__over_something__only_over_what_a_clone_left(void **state)
     image_unref(image);
 }
 
+/* Both logs begin with nothing before them: a header says whose it is. */
+static void
+log_of_another_replica__counts_for_nothing(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(9, 3 * PLACE_PAGE);
+    struct image *const empty = image_new(0, PLACE_PAGE);
+    struct place other = *p;
+    struct ramet_session *session;
+    char command[1000];
+    pid_t child;
+
+    snprintf(other.path, sizeof(other.path), "%s/other.db", p->folder);
+    session = place_open(p, RAMET_OPEN_CREATE);
+    ramet_session_close(session);
+    child = child_fork();
+    if (child == 0) {
+        OK(place_commit(place_open(&other, RAMET_OPEN_CREATE), image, e));
+        _exit(0);
+    }
+    child_await(child);
+    snprintf(command, sizeof(command), "cp '%s-ramet'/log-* '%s'", other.path,
+             p->dir);
+    assert_int_equal(system(command), 0);
+    session = place_open(p, 0);
+    place_expect(session, empty, __LINE__);
+    OK(place_commit(session, image, e));
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(empty);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -349,6 +382,7 @@ main(void)
         TEST(copy_of_a_replica__opened__has_a_new_id),
         TEST(base__edited_by_others__is_foreign_until_adopted),
         TEST(base__touched__opens),
+        TEST(log_of_another_replica__counts_for_nothing),
         TEST(native_reader__holds_a_lock__writes_are_busy),
         TEST(folder_that_cannot_be_written__read__works),
         TEST(disk_full__commit__refused_and_nothing_lost),

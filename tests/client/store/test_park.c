@@ -113,6 +113,30 @@ replica_that_is_parked__keeps_its_directory_and_a_lock_and_goes_on(void **state)
     assert_int_equal(count_files(c->place), 0);
 }
 
+/* Where the system can't write what it has of a file, a sync by another descriptor
+ * need not tell. */
+static void
+replica_with_a_log_that_is_not_synced__keeps_that_open(void **state)
+{
+    struct crowd *const c = *state;
+    struct ramet_session *const session =
+        place_open(c->place, RAMET_OPEN_CREATE);
+
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, "some", 4, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    ramet_session_park(session);
+    assert_int_equal(count_files(c->place), 3);
+    commit(session, 2);
+    ramet_session_park(session);
+    assert_int_equal(count_files(c->place), 2);
+    ramet_session_close(session);
+}
+
 static void
 replica_at_work__is_not_parked(void **state)
 {
@@ -261,6 +285,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(replica_that_is_parked__keeps_its_directory_and_a_lock_and_goes_on),
+        T(replica_with_a_log_that_is_not_synced__keeps_that_open),
         T(replica_at_work__is_not_parked),
         T(reader_of_an_old_snapshot__goes_on_while_the_replica_is_parked),
         T(replica_that_is_always_parked__serves_readers_and_a_writer),

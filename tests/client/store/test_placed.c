@@ -768,6 +768,66 @@ page_of_a_pull_that_is_lost__is_not_of_another_lines(void **state)
     image_unref(image);
 }
 
+/* Nor is one that comes for another line's commit of that number. */
+static void
+page_that_comes_for_another_line__is_not_kept(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(17, PAGES * PAGE);
+    struct ramet_session *const session = lazy_clone(p, image, NULL);
+    struct ramet_point at = remote_at(&p->remote, 1);
+    const uint32_t pgno = 6;
+
+    at.hash.bytes[15] ^= 1;
+    OK(ramet_session_keep_fetched(session, &at, 5, image->bytes + 4 * PAGE, e));
+    OK(ramet_session_place_fetched_run(session, &at, &pgno, 1,
+                                       image->bytes + 5 * PAGE, PAGE, e));
+    assert_true(settle(session));
+    assert_int_equal(count_absent(session), PAGES);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+/* Of several fetch files the power may take the name of one in the middle. Those
+ * after it were not looked at: one that stayed would be gone on in, over pages of
+ * then, when its number's turn comes. */
+static void
+fetch_files_after_a_lost_one__are_gone(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(18, PAGES * PAGE);
+    struct ramet_session *session = lazy_clone(p, image, NULL);
+    char path[300];
+    uint64_t first = 1;
+
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    for (uint32_t pgno = 5; pgno < 8; pgno++) {
+        const pid_t child = child_fork();
+
+        if (child == 0) { /* each begins a file */
+            read_page(place_open_in_child(p), pgno, "read");
+            _exit(0);
+        }
+        child_await(child);
+    }
+    do {
+        snprintf(path, sizeof(path), "%s/fill-%016llx", p->dir,
+                 (unsigned long long)first);
+    } while (access(path, F_OK) != 0 && first++ < 10);
+    snprintf(path, sizeof(path), "%s/fill-%016llx", p->dir,
+             (unsigned long long)first + 2);
+    assert_int_equal(access(path, F_OK), 0);
+    path[strlen(path) - 1]--;
+    assert_int_equal(unlink(path), 0);
+    session = place_open(p, 0);
+    path[strlen(path) - 1]++;
+    assert_int_not_equal(access(path, F_OK), 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -781,6 +841,8 @@ main(void)
         T(page_to_be_placed__comes_into_the_base_first__covers_nothing),
         T(page_to_be_kept__is_pulled_while_it_is_looked_for__is_not_the_newer_one),
         T(page_of_a_pull_that_is_lost__is_not_of_another_lines),
+        T(page_that_comes_for_another_line__is_not_kept),
+        T(fetch_files_after_a_lost_one__are_gone),
         T(placed_page__is_pulled_fetched_and_written_meanwhile__is_not_read),
         T(placed_page__is_cut_off_meanwhile__is_zeros_when_it_comes_back),
         T(placed_pages__of_a_process_that_died__are_absent),

@@ -437,6 +437,93 @@ reader_without_rights__counts_nothing_that_may_be_taken_back(void **state)
     image_unref(second);
 }
 
+/* One that was sent, and of which only the remote can tell, is whole in the log, and
+ * nobody holds the lock. */
+static void
+reader_without_rights__counts_no_commit_in_doubt(void **state)
+{
+    static const struct ramet_cid commit = {{{1}}};
+    struct place *const p = *state;
+    struct image *const first = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const second = place_image(2, PAGES * PLACE_PAGE);
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct onlooker onlooker = begin_onlooker(p, first, second);
+    pid_t child;
+    char seen;
+
+    OK(place_commit(session, first, e));
+    let_nobody_write(p);
+    seen = ask(&onlooker);
+    if (seen == 'x')
+        skip();
+    assert_int_equal(seen, '1');
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_session *const sender = place_open_in_child(p);
+
+        child_require(ramet_session_pin(sender, NULL) == RAMET_OK &&
+                          ramet_session_reserve(sender, NULL) == RAMET_OK &&
+                          ramet_session_write(sender, 0, second->bytes,
+                                              second->size, NULL) == RAMET_OK &&
+                          ramet_session_prepare_in_doubt(sender, &commit,
+                                                         NULL) == RAMET_OK &&
+                          ramet_session_sync(sender, NULL) == RAMET_OK,
+                      "send", NULL);
+        _exit(0);
+    }
+    child_await(child);
+    assert_int_equal(ask(&onlooker), '1');
+    end_onlooker(&onlooker);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+static ssize_t
+die_instead(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+            uint64_t offset)
+{
+    (void)ctx;
+    (void)fd;
+    (void)iov;
+    (void)iovcnt;
+    (void)offset;
+    _exit(0);
+}
+
+/* After a checkpoint, which took away the file in which the log ended, somebody dies
+ * as he is about to write a record without pages: nothing is there of it. */
+static void
+writer__dies_before_the_first_byte_of_a_new_file__others_go_on(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    pid_t child;
+
+    OK(place_commit(session, image, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+        struct ramet_session *const writer = place_open_on(p, 0, &os);
+
+        OK(ramet_session_pin(writer, e));
+        OK(ramet_session_reserve(writer, e));
+        OK(ramet_session_truncate(writer, PLACE_PAGE, e));
+        os.pwritev = die_instead;
+        (void)!ramet_session_prepare(writer, NULL, NULL);
+        _exit(1);
+    }
+    child_await(child);
+    place_expect(session, image, __LINE__);
+    image->bytes[0] ^= 1;
+    OK(place_commit(session, image, e));
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 /* It has no pin to be seen. */
 static void
 reader_without_rights__keeps_the_base_as_it_is(void **state)
@@ -478,6 +565,8 @@ main(void)
         TEST(fetched_page__is_committed_meanwhile__covers_nothing),
         TEST(page__is_evicted_while_it_is_read__is_not_read_as_zeros),
         TEST(reader_without_rights__counts_nothing_that_may_be_taken_back),
+        TEST(reader_without_rights__counts_no_commit_in_doubt),
+        TEST(writer__dies_before_the_first_byte_of_a_new_file__others_go_on),
         TEST(reader_without_rights__keeps_the_base_as_it_is),
     };
 

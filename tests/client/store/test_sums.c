@@ -182,6 +182,55 @@ adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong(void **state)
     image_unref(image);
 }
 
+/* The base as it is summed for the first time, and where it is written to then, by
+ * somebody who knows nothing of us; 0: not any more. */
+static ino_t summed_inode;
+static const char *summed_path;
+
+static ssize_t
+preadv_after_another_wrote(void *ctx, int fd, const struct iovec *iov,
+                           int count, uint64_t offset)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    if (st.st_ino == summed_inode && iov[0].iov_len > PLACE_PAGE) {
+        const int other = open(summed_path, O_RDWR);
+
+        summed_inode = 0;
+        assert_int_equal(pwrite(other, "theirs", 6, 300 * PLACE_PAGE), 6);
+        st.st_mtim.tv_sec++; /* a file system's clock ticks seldom */
+        assert_int_equal(
+            futimens(other, (struct timespec[]){st.st_atim, st.st_mtim}), 0);
+        close(other);
+    }
+    return ramet_os_system()->preadv(ctx, fd, iov, count, offset);
+}
+
+/* What others write gets no checksum, by which it would be right ever after. */
+static void
+adopted_file__that_others_write_to_as_it_is_summed__gets_no_checksums(
+    void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(9, 700 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *session;
+    struct stat st;
+
+    os.preadv = preadv_after_another_wrote;
+    store_write_plain(p->path, image);
+    assert_int_equal(stat(p->path, &st), 0);
+    summed_inode = st.st_ino;
+    summed_path = p->path;
+    session = place_open_on(p, RAMET_OPEN_ADOPT, &os);
+    assert_int_equal(summed_inode, 0);
+    assert_true(is_unsummed(p));
+    ramet_session_close(session);
+    assert_true(is_unsummed(p));
+    image_unref(image);
+}
+
 /* What presence knows is of before the log: a pull that is in there only has
  * other pages. */
 static void
@@ -291,6 +340,8 @@ main(void)
         TEST(adopted_file__gets_its_checksums_while_it_is_open),
         TEST(adopted_file__that_is_closed_at_once__has_its_checksums),
         TEST(adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong),
+        TEST(
+            adopted_file__that_others_write_to_as_it_is_summed__gets_no_checksums),
         TEST(adoption__over_a_pull_in_the_log__takes_what_that_changed),
         TEST(adoption__over_a_cut_in_the_log__takes_what_was_cut_off),
     };

@@ -248,6 +248,16 @@ catalog_bind__gives_moves_and_takes_names(void **state)
                      RAMET_EINVAL);
 }
 
+/* From afar what the name said first is read beside the look at what it says now. */
+static void
+catalog_bind__gives_moves_and_takes_names_from_afar(void **state)
+{
+    struct ramet_objstore *const store = *state;
+
+    store->traits |= RAMET_STORE_READS_PARTS;
+    catalog_bind__gives_moves_and_takes_names(state);
+}
+
 static void
 catalog_bind__survives_lost_replies(void **state)
 {
@@ -667,6 +677,9 @@ main(void)
             setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_bind__gives_moves_and_takes_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            catalog_bind__gives_moves_and_takes_names_from_afar, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(catalog_bind__survives_lost_replies,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(name_object__notices_every_flipped_bit,

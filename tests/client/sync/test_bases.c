@@ -44,11 +44,12 @@ change(struct ramet_file *file, uint32_t page, uint64_t seed)
     change_at(file, page, seed, seed);
 }
 
-/* So much that its base is packed alone, and stays. */
+/* So much that its base is packed alone, and stays: the way back to it is more than half
+ * of the page, and the delta less than three quarters. */
 static void
 change_much(struct ramet_file *file, uint32_t page, uint64_t seed)
 {
-    enum { LARGE = 900 };
+    enum { LARGE = 2500 };
     uint8_t *const at = bytes + (size_t)page * PAGE;
 
     world_fill(at, LARGE, seed);

@@ -407,6 +407,45 @@ model__agrees_on_a_database_of_large_pages(void **state)
     run(*state, RAMET_KIND_SQLITE, 65536, 40);
 }
 
+/* A remote that has sent along all that its store has: pulls keep what came with the
+ * commits, whatever they cut off, grow again and overwrite. */
+static struct ramet_remote_ops telling;
+
+static bool
+holds_all(struct ramet_remote *remote, const struct ramet_extent *place)
+{
+    (void)remote;
+    (void)place;
+    return true;
+}
+
+static void
+tell_all(struct world *world)
+{
+    for (unsigned i = 0; i < WORLD_MACHINES; i++) {
+        struct ramet_remote *const remote =
+            ramet_remote_client_remote(world->clients[i]);
+
+        telling = *remote->ops;
+        telling.holds = holds_all;
+        remote->ops = &telling;
+    }
+}
+
+static void
+model__agrees_on_a_blob_whose_pages_come_along(void **state)
+{
+    tell_all(*state);
+    run(*state, RAMET_KIND_BLOB, 512, 150);
+}
+
+static void
+model__agrees_on_a_database_whose_pages_come_along(void **state)
+{
+    tell_all(*state);
+    run(*state, RAMET_KIND_SQLITE, 512, 150);
+}
+
 /* VACUUM to another size of pages, on one machine and then the other. */
 static void
 page_size__may_change_in_a_push(void **state)
@@ -475,6 +514,8 @@ main(void)
         T(model__agrees_on_a_database_of_small_pages),
         T(model__agrees_on_a_database),
         T(model__agrees_on_a_database_of_large_pages),
+        T(model__agrees_on_a_blob_whose_pages_come_along),
+        T(model__agrees_on_a_database_whose_pages_come_along),
         T(page_size__may_change_in_a_push),
     };
     return cmocka_run_group_tests_name("sync_model", tests, NULL, NULL);

@@ -8,11 +8,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/store/exchange.h"
 #include "client/volume/stateless.h"
 #include "metastore/catalog.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/child.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 200000, PAGE = 4096 };
@@ -376,6 +378,63 @@ push__sent_again__goes_onto_no_other_line(void **state)
     expect_not_pushed(world, pusher);
 }
 
+static void
+die(void *ctx)
+{
+    (void)ctx;
+    _exit(0);
+}
+
+/* A process that commits with sync=commit, and is dead before the nth request. */
+static void
+commit_and_die(struct world *world, uint64_t nth)
+{
+    struct ramet_file *file = NULL;
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        world_restart(world, 1);
+        open_committer(world, &file);
+        ramet_faultstore_meanwhile(world->faults[1], nth, die, NULL);
+        (void)!world_try_write(file, 5 * PAGE, "doubt", 5, NULL);
+        _exit(0);
+    }
+    child_await(child);
+}
+
+/* A replica with a commit of which its writer kept the bytes and never heard: they may
+ * be sent again. */
+static void
+clone_in_doubt(struct world *world, void *ctx)
+{
+    struct ramet_file **const out = ctx;
+
+    ramet_file_close(world_clone(world, 1, "committer", true));
+    for (uint64_t nth = 0; nth < 10; nth++) {
+        commit_and_die(world, nth);
+        *out = world_open(world, 1, "committer");
+        if (world_status(*out).in_doubt &&
+            access(world_path(world, "committer-ramet/commit"), F_OK) == 0)
+            return;
+        ramet_file_close(*out);
+    }
+    fail_msg("nobody died in doubt");
+}
+
+static void
+doubt__on_a_line_that_is_gone__goes_onto_no_other(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *pusher = NULL;
+    struct ramet_err err = {.text = ""};
+
+    change_lines(world, clone_in_doubt, &pusher);
+    assert_int_equal(ramet_file_push(pusher, NULL, &err), RAMET_EWENTBACK);
+    world_expect_remote(world, 2, theirs, SIZE);
+    world_expect(pusher, mine, SIZE);
+    ramet_file_close(pusher);
+}
+
 int
 main(void)
 {
@@ -394,6 +453,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(
             push__sent_again__goes_onto_no_other_line, world_setup_dir,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            doubt__on_a_line_that_is_gone__goes_onto_no_other, world_setup_dir,
             world_teardown),
         cmocka_unit_test_setup_teardown(
             stateless_readers__show_nothing_of_another_line, world_setup_dir,

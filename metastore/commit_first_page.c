@@ -157,6 +157,7 @@ ramet_commit_decode_first_page(struct ramet_reader *in,
     first->block.kind = RAMET_FRAME_DELTAS;
     if (!decode_place(in, c, RAMET_DELTA_BLOCK_MAX, &first->block.extent))
         return ramet_commit_damaged(c->lsn, "bad place of page 1's delta", err);
+    first->block.extent.hash_algo = RAMET_HASH_FRONT;
     first->position =
         (uint32_t)ramet_read_varint_max(in, RAMET_DELTA_BLOCK_PAGES_MAX - 1);
     return RAMET_OK;

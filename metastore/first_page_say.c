@@ -115,6 +115,7 @@ same_place(const struct ramet_extent *a, const struct ramet_extent *b)
     return a->length_bytes == b->length_bytes &&
            (a->length_bytes == 0 || (ramet_extent_same_object(a, b) &&
                                      a->offset_bytes == b->offset_bytes &&
+                                     a->hash_algo == b->hash_algo &&
                                      ramet_hash_equal(&a->hash, &b->hash)));
 }
 

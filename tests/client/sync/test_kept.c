@@ -17,12 +17,14 @@
 
 enum { SIZE = 9000 };
 
-/* What the committer does before the other's n-th opening of a file, or request. */
+/* What the committer does before the other's n-th opening of a file, or lock, or request. */
 struct meanwhile {
-    struct ramet_os os; /* the system's, but that it counts openings */
-    int committer;      /* a socket to its process */
-    pid_t child;        /* that process; 0: it is dead */
+    struct ramet_os
+        os;        /* the system's, but that it counts openings and locks */
+    int committer; /* a socket to its process */
+    pid_t child;   /* that process; 0: it is dead */
     long openings_left; /* until it happens; -1: it does not */
+    long locks_left;    /* the same, of those that keep all others out */
     bool is_prepared;   /* ... sent, and confirmed in the log */
     uint8_t byte;       /* of its newest commit */
 };
@@ -56,7 +58,7 @@ static const struct ramet_waiter impatient = {wait_no_longer, is_never_over,
                                               NULL};
 
 /* It pushes what pends, or pulls, where nothing does; and has a commit of its own in
- * the remote, that it has not published yet. False: the other has the push lock. */
+ * the remote, that it has not published yet. False: the other has a lock. */
 static bool
 prepare_commit(struct ramet_file *file, bool pulls, uint8_t byte)
 {
@@ -71,7 +73,12 @@ prepare_commit(struct ramet_file *file, bool pulls, uint8_t byte)
         return false;
     require(rc, &err);
     require(ramet_file_pin(file, &err), &err);
-    require(ramet_file_reserve(file, &err), &err);
+    rc = ramet_file_reserve(file, &err);
+    if (rc == RAMET_EBUSY) {
+        ramet_file_unpin(file);
+        return false;
+    }
+    require(rc, &err);
     require(ramet_file_write(file, 700, &byte, 1, &err), &err);
     require(ramet_file_prepare(file, NULL, &err), &err);
     require(ramet_file_sync_local(file, &err), &err);
@@ -84,11 +91,15 @@ publish_commit(struct ramet_file *file, struct ramet_session *pusher)
 {
     struct ramet_err err;
 
-    require(ramet_session_lock_push(pusher, &err), &err);
+    const enum ramet_rc rc = ramet_session_lock_push(pusher, &err);
+
+    if (rc != RAMET_EBUSY) /* else the other has it */
+        require(rc, &err);
     ramet_file_publish(file);
     ramet_file_release(file);
     ramet_file_unpin(file);
-    ramet_session_unlock_push(pusher);
+    if (rc == RAMET_OK)
+        ramet_session_unlock_push(pusher);
 }
 
 /* Told a byte: a commit of it is prepared; told again, it is published. */
@@ -151,6 +162,21 @@ counted_open(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
     return ramet_os_system()->open(NULL, dirfd, path, flags, mode);
 }
 
+static int
+counted_lock(void *ctx, int fd, uint64_t offset, uint64_t len,
+             enum ramet_lock_mode mode)
+{
+    struct meanwhile *const m = ctx;
+
+    if (mode == RAMET_LOCK_EXCLUSIVE && m->locks_left >= 0 &&
+        m->locks_left-- == 0) {
+        m->is_prepared = tell(m, (uint8_t)(m->byte + 1));
+        if (m->is_prepared)
+            assert_true(tell(m, 0));
+    }
+    return ramet_os_system()->lock(NULL, fd, offset, len, mode);
+}
+
 /* The committer publishes what it prepared; then nothing pends, and all have it. */
 static void
 publish_and_expect(struct world *world, struct meanwhile *m,
@@ -196,6 +222,7 @@ open_other(struct world *world, struct meanwhile *m, enum ramet_sync_mode sync)
     m->os = *ramet_os_system();
     m->os.ctx = m; /* the system's own calls do not look at it */
     m->os.open = counted_open;
+    m->os.lock = counted_lock;
     world_options(world, 0, &options);
     options.os = &m->os;
     options.sync = sync;
@@ -222,7 +249,7 @@ static void
 push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
 {
     struct world *const world = *state;
-    struct meanwhile m = {.openings_left = -1};
+    struct meanwhile m = {.openings_left = -1, .locks_left = -1};
     struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_MANUAL);
     uint8_t bytes[SIZE];
     long nth = 0;
@@ -268,7 +295,7 @@ static void
 push__beside_a_committer_that_dies__takes_its_commit_for_its_own(void **state)
 {
     struct world *const world = *state;
-    struct meanwhile m = {.openings_left = -1};
+    struct meanwhile m = {.openings_left = -1, .locks_left = -1};
     const struct ramet_waiter mourner = {wait_for_a_death, is_never_over, &m};
     struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_MANUAL);
     struct ramet_sync_result result;
@@ -360,7 +387,7 @@ static void
 push__resolving_what_was_kept__leaves_what_is_kept_after_it(void **state)
 {
     struct world *const world = *state;
-    struct meanwhile m = {.openings_left = -1};
+    struct meanwhile m = {.openings_left = -1, .locks_left = -1};
     struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_COMMIT);
     struct ramet_file *stranger;
     uint8_t bytes[SIZE];
@@ -381,6 +408,52 @@ push__resolving_what_was_kept__leaves_what_is_kept_after_it(void **state)
     ramet_file_close(other);
 }
 
+/* Before a lock that the other takes it is committed, and published; that it is durable
+ * could not be noted, so what is kept is all that says so. */
+static void
+push__resolving_what_was_kept__looks_again_under_the_lock(void **state)
+{
+    struct world *const world = *state;
+    struct meanwhile m = {.openings_left = -1, .locks_left = -1};
+    struct ramet_file *const other = open_other(world, &m, RAMET_SYNC_COMMIT);
+    struct ramet_sync_result result;
+    struct ramet_file *stranger;
+    uint8_t bytes[SIZE];
+    unsigned prepared = 0;
+    bool is_over = false;
+
+    world_fill(bytes, SIZE, 5);
+    bytes[700] = 0;
+    world_write(other, 0, bytes, SIZE);
+    stranger = world_clone(world, 1, "b", true);
+    start_committer(world, &m, true);
+    for (long nth = 0; !is_over; nth++) {
+        enum ramet_rc rc;
+
+        leave_kept(world, other, stranger, bytes);
+        m.is_prepared = false;
+        m.locks_left = nth;
+        ramet_file_set_waiter(other, &impatient);
+        rc = ramet_file_push(other, NULL, NULL);
+        ramet_file_set_waiter(other, NULL);
+        is_over = m.locks_left >= 0;
+        m.locks_left = -1;
+        assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
+        bytes[700] += m.is_prepared;
+        m.byte = bytes[700];
+        OK(ramet_file_push(other, &result, e));
+        OK(ramet_file_pull(other, &result, e));
+        world_expect(other, bytes, SIZE);
+        world_expect_remote(world, result.durable_lsn, bytes, SIZE);
+        prepared += m.is_prepared;
+    }
+    assert_true(prepared > 1);
+    close(m.committer);
+    child_await(m.child);
+    ramet_file_close(stranger);
+    ramet_file_close(other);
+}
+
 int
 main(void)
 {
@@ -390,6 +463,7 @@ main(void)
         T(push__beside_a_commit_that_is_being_sent__leaves_it_alone),
         T(push__beside_a_committer_that_dies__takes_its_commit_for_its_own),
         T(push__resolving_what_was_kept__leaves_what_is_kept_after_it),
+        T(push__resolving_what_was_kept__looks_again_under_the_lock),
     };
 #undef T
 

@@ -20,6 +20,8 @@ struct slot {
     bool given;
     uint64_t number; /* of the frame's place */
     struct ramet_located located;
+    struct ramet_delta delta;
+    uint8_t *copy; /* in which it lies; NULL: there is none */
 };
 
 /* Of a page that is stored as a delta: its base's frame, or its block, which it
@@ -43,7 +45,8 @@ struct ramet_awaited {
     struct part *parts;
     uint32_t part_count, part_capacity;
     uint32_t by_part[BUCKETS];
-    uint8_t *pages; /* room for a frame's */
+    size_t delta_bytes; /* of what is kept */
+    uint8_t *pages;     /* room for a frame's */
     size_t pages_capacity;
 };
 
@@ -79,6 +82,8 @@ ramet_awaited_free(struct ramet_awaited *awaited)
 {
     if (awaited == NULL)
         return;
+    for (uint32_t i = 0; i < awaited->count; i++)
+        ramet_free(awaited->slots[i].copy);
     ramet_free(awaited->pages);
     ramet_free(awaited->slots);
     ramet_free(awaited->parts);
@@ -289,6 +294,17 @@ ramet_awaited_located(const struct ramet_awaited *awaited, uint32_t pgno)
     return slot != NULL && !slot->given ? &slot->located : NULL;
 }
 
+static void
+drop_copy(struct ramet_awaited *awaited, struct slot *slot)
+{
+    if (slot->copy == NULL)
+        return;
+    awaited->delta_bytes -=
+        (size_t)slot->delta.steps_len + slot->delta.literals_len;
+    ramet_free(slot->copy);
+    slot->copy = NULL;
+}
+
 void
 ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno)
 {
@@ -298,6 +314,44 @@ ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno)
         return;
     assert(ramet_located_has_delta(&slot->located));
     slot->given = true;
+    drop_copy(awaited, slot);
+}
+
+/* ---- deltas out of their blocks ------------------------------------------------ */
+
+bool
+ramet_awaited_keep_delta(struct ramet_awaited *awaited, uint32_t pgno,
+                         const struct ramet_delta *delta)
+{
+    struct slot *const slot = find_page(awaited, pgno);
+    const size_t bytes = (size_t)delta->steps_len + delta->literals_len;
+
+    if (slot == NULL || slot->given || !ramet_located_has_delta(&slot->located))
+        return false;
+    drop_copy(awaited, slot);
+    if (bytes > RAMET_AWAITED_DELTAS_MAX - awaited->delta_bytes)
+        return false;
+    slot->copy = ramet_delta_copy(delta, &slot->delta);
+    if (slot->copy != NULL)
+        awaited->delta_bytes += bytes;
+    return slot->copy != NULL;
+}
+
+const struct ramet_delta *
+ramet_awaited_delta(const struct ramet_awaited *awaited, uint32_t pgno)
+{
+    const struct slot *const slot = find_page(awaited, pgno);
+
+    return slot != NULL && slot->copy != NULL ? &slot->delta : NULL;
+}
+
+void
+ramet_awaited_drop_delta(struct ramet_awaited *awaited, uint32_t pgno)
+{
+    struct slot *const slot = find_page(awaited, pgno);
+
+    if (slot != NULL)
+        drop_copy(awaited, slot);
 }
 
 /* ---- what is here ------------------------------------------------------------ */

@@ -14,6 +14,9 @@
 #define RAMET_METASTORE_AWAITED_H
 
 #include "metastore/history.h"
+#include "pagestore/delta.h"
+
+#define RAMET_AWAITED_DELTAS_MAX (8u << 20)
 
 struct ramet_awaited;
 
@@ -35,6 +38,15 @@ ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
 /* Where `pgno` lies; NULL: it was not added, was given out, or is zeros. */
 const struct ramet_located *
 ramet_awaited_located(const struct ramet_awaited *awaited, uint32_t pgno);
+/* The delta of an awaited page of (3) came out of its block: a copy is kept, without a
+ * sum, in place of what was kept before. False: the page awaits none, or there is no room
+ * (RAMET_AWAITED_DELTAS_MAX bytes in all). */
+bool ramet_awaited_keep_delta(struct ramet_awaited *awaited, uint32_t pgno,
+                              const struct ramet_delta *delta);
+/* It; NULL: none is kept. */
+const struct ramet_delta *
+ramet_awaited_delta(const struct ramet_awaited *awaited, uint32_t pgno);
+void ramet_awaited_drop_delta(struct ramet_awaited *awaited, uint32_t pgno);
 /* A page of (3) was given out by who made it. */
 void ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno);
 /* Some bytes are here: if they are a frame that is awaited, *out_taken is true,

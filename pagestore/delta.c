@@ -121,19 +121,17 @@ measure_steps(const uint8_t *steps, size_t len, uint32_t page_size,
 }
 
 enum ramet_rc
-ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
-                        const uint8_t *content, size_t len, uint32_t page_size,
-                        struct ramet_err *err)
+ramet_delta_cursor_open_loose(struct ramet_delta_cursor *cursor,
+                              uint32_t page_count, const uint8_t *content,
+                              size_t len, uint32_t page_size,
+                              struct ramet_err *err)
 {
     struct ramet_reader in;
 
-    assert(ramet_page_size_valid(page_size));
-    *cursor = (struct ramet_delta_cursor){.page_size = page_size};
-    if (!ramet_delta_front_read(content, len, &cursor->front))
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "block of deltas: truncated front");
-    ramet_reader_init(&in, content + cursor->front.length_bytes,
-                      len - cursor->front.length_bytes);
+    assert(ramet_page_size_valid(page_size) && page_count > 0);
+    *cursor = (struct ramet_delta_cursor){.page_size = page_size,
+                                          .front.page_count = page_count};
+    ramet_reader_init(&in, content, len);
     cursor->steps_len =
         (size_t)ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_MAX);
     cursor->steps = ramet_read_bytes(&in, cursor->steps_len);
@@ -143,6 +141,24 @@ ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "block of deltas: truncated content");
     return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
+                        const uint8_t *content, size_t len, uint32_t page_size,
+                        struct ramet_err *err)
+{
+    struct ramet_delta_front front;
+    enum ramet_rc rc;
+
+    if (!ramet_delta_front_read(content, len, &front))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "block of deltas: truncated front");
+    rc = ramet_delta_cursor_open_loose(
+        cursor, front.page_count, content + front.length_bytes,
+        len - front.length_bytes, page_size, err);
+    cursor->front = front;
+    return rc;
 }
 
 /* The part of the page that the cursor is at; the last page's use up what there is. */
@@ -193,7 +209,8 @@ ramet_delta_cursor_find(struct ramet_delta_cursor *cursor, uint32_t position,
         cursor->steps_at += delta.steps_len;
         cursor->literals_at += delta.literals_len;
     }
-    delta.sum = ramet_delta_front_sum(&cursor->front, position);
+    if (cursor->front.sums != NULL)
+        delta.sum = ramet_delta_front_sum(&cursor->front, position);
     *out_delta = delta;
     return RAMET_OK;
 }

@@ -86,6 +86,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_delta_cursor_open(struct ramet_delta_cursor *cursor,
                         const uint8_t *content, size_t len, uint32_t page_size,
                         struct ramet_err *err);
+/* The same of so many deltas without a front: their sums are 0. */
+RAMET_NODISCARD enum ramet_rc
+ramet_delta_cursor_open_loose(struct ramet_delta_cursor *cursor,
+                              uint32_t page_count, const uint8_t *content,
+                              size_t len, uint32_t page_size,
+                              struct ramet_err *err);
 /* The part of page `position` (from 0). RAMET_ECORRUPT. */
 RAMET_NODISCARD enum ramet_rc
 ramet_delta_cursor_find(struct ramet_delta_cursor *cursor, uint32_t position,

@@ -199,7 +199,8 @@ ramet_api_pages_now(struct call *call)
         ramet_pages_decode(body, len, &request, NULL) != RAMET_OK)
         return false;
     ramet_buf_init(&out, NOW_BYTES_MAX);
-    if ((request.flags & ~(unsigned)RAMET_PAGES_HASH) == 0 &&
+    if ((request.flags & ~(unsigned)(RAMET_PAGES_HASH | RAMET_PAGES_APART)) ==
+            0 &&
         request.page_count <= NOW_PAGES_MAX)
         done = append_now(call, &request, &out);
     if (done) {

@@ -64,7 +64,7 @@ ramet_pages_decode(const uint8_t *data, size_t len,
     request.run_count =
         (uint32_t)ramet_read_varint_max(&in, RAMET_PAGES_RUNS_MAX);
     /* A run takes two bytes at least. */
-    if (in.bad || version != 1 || request.flags > 15 || request.at.lsn == 0 ||
+    if (in.bad || version != 1 || request.flags > 31 || request.at.lsn == 0 ||
         request.run_count == 0 ||
         request.run_count > ramet_reader_left(&in) / 2)
         return RAMET_FAIL(err, RAMET_EINVAL,
@@ -266,6 +266,14 @@ ramet_range_profile(struct ramet_buf *out, const uint8_t *object, size_t len)
     ramet_buf_u8(out, 4);
     ramet_buf_varint(out, len);
     ramet_buf_bytes(out, object, len);
+}
+
+void
+ramet_range_loose(struct ramet_buf *out, const uint8_t *record, size_t len)
+{
+    ramet_buf_u8(out, 5);
+    ramet_buf_varint(out, len);
+    ramet_buf_bytes(out, record, len);
 }
 
 void

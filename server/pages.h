@@ -26,7 +26,8 @@ enum {
     RAMET_PAGES_METADATA = 1,
     RAMET_PAGES_DICTS = 2,
     RAMET_PAGES_HASH = 4,
-    RAMET_PAGES_NO_HEADS = 8
+    RAMET_PAGES_NO_HEADS = 8,
+    RAMET_PAGES_APART = 16
 };
 
 struct ramet_pages_run {
@@ -87,6 +88,9 @@ void ramet_range_opened(struct ramet_buf *out, const struct ramet_vid *volume,
 /* A warm profile as it is stored; before ranges. */
 void
 ramet_range_profile(struct ramet_buf *out, const uint8_t *object, size_t len);
+/* A record of loose deltas. */
+void
+ramet_range_loose(struct ramet_buf *out, const uint8_t *record, size_t len);
 void ramet_range_end(struct ramet_buf *out, uint64_t count);
 void
 ramet_range_error(struct ramet_buf *out, enum ramet_rc rc, const char *text);

@@ -73,6 +73,22 @@ ramet_range_set_add(struct ramet_range_set *set,
     return true;
 }
 
+bool
+ramet_range_set_has(const struct ramet_range_set *set,
+                    const struct ramet_object_range *object,
+                    uint32_t length_bytes)
+{
+    const uint64_t number = number_of(object, length_bytes);
+    size_t at;
+
+    if (set->slots == NULL)
+        return false;
+    at = (size_t)number & set->mask;
+    while (set->slots[at] != 0 && set->slots[at] != number)
+        at = (at + 1) & set->mask;
+    return set->slots[at] == number;
+}
+
 void
 ramet_range_set_done(struct ramet_range_set *set)
 {

@@ -22,6 +22,9 @@ struct ramet_range_set {
 bool ramet_range_set_add(struct ramet_range_set *set,
                          const struct ramet_object_range *object,
                          uint32_t length_bytes);
+bool ramet_range_set_has(const struct ramet_range_set *set,
+                         const struct ramet_object_range *object,
+                         uint32_t length_bytes);
 void ramet_range_set_done(struct ramet_range_set *set);
 
 #endif

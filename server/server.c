@@ -36,6 +36,8 @@
 #define TICK_MS 500u
 #define PEM_MAX (1u << 20)
 #define PLACED_ENTRIES 32768u
+/* Of blocks of deltas, decoded: some 900 of them. */
+#define DELTA_BLOCKS_BYTES (8u << 20)
 #define EVENT_THREADS 2u
 
 /* ---- parts ---------------------------------------------------------------------- */
@@ -351,10 +353,11 @@ start_parts(struct ramet_server *server, struct door *door,
                                     &server->volumes, err);
     if (rc == RAMET_OK) {
         server->locations = ramet_frame_locations_new(PLACED_ENTRIES);
+        server->delta_blocks = ramet_delta_blocks_new(DELTA_BLOCKS_BYTES);
         server->openings = ramet_openings_new();
         server->profiles = ramet_profiles_new(ramet_os_system());
-        if (server->locations == NULL || server->openings == NULL ||
-            server->profiles == NULL)
+        if (server->locations == NULL || server->delta_blocks == NULL ||
+            server->openings == NULL || server->profiles == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
     }
     if (rc == RAMET_OK)
@@ -404,6 +407,7 @@ ramet_server_stop(struct ramet_server *server)
     ramet_profiles_free(server->profiles);
     ramet_openings_free(server->openings);
     ramet_frame_locations_free(server->locations);
+    ramet_delta_blocks_free(server->delta_blocks);
     ramet_access_close(server->access);
     ramet_cache_close(server->cache);
     ramet_objstore_close(server->base);

@@ -25,6 +25,7 @@
 #include "server/access.h"
 #include "server/auth.h"
 #include "server/cache.h"
+#include "server/delta_blocks.h"
 #include "server/frame_locations.h"
 #include "server/gone.h"
 #include "server/http.h"
@@ -50,6 +51,7 @@ struct ramet_server {
     struct ramet_gone *gone;
     struct ramet_volume_table *volumes;
     struct ramet_frame_locations *locations;
+    struct ramet_delta_blocks *delta_blocks;
     struct ramet_openings *openings;
     struct ramet_profiles *profiles;
     struct ramet_tokens *tokens;

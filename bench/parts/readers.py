@@ -131,6 +131,16 @@ class Reads:
                 done.cpu_seconds, cpu)
 
 
+def print_ratios(runs):
+    """Of seconds and of the server's CPU: round by round, since what else a machine does
+    is alike for two that follow each other."""
+    for index, what in ((2, "seconds"), (4, "server's CPU")):
+        ratios = sorted(deltas[index] / max(pages[index], 0.001)
+                        for deltas, pages in zip(runs["deltas"], runs["pages"]))
+        print("    %s: %.2f times those of whole pages (%.2f to %.2f)" % (
+            what, statistics.median(ratios), ratios[0], ratios[-1]), flush=True)
+
+
 def bench(work, rounds):
     print("%-34s %10s %11s %6s %9s %9s %11s" %
           ("a reader that has nothing", "requests", "bytes", "times",
@@ -159,5 +169,6 @@ def bench(work, rounds):
                         "{:,}".format(int(octets)),
                         octets / middle["pages"][1], seconds, cpu, servers),
                         flush=True)
+                print_ratios(runs)
     finally:
         reads.end()

@@ -296,10 +296,13 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
     }
     if (taken)
         return;
-    ramet_ranges_put(b->with->ranges, key, offset, data, len, ends_object);
+    pgno = b->awaited != NULL
+               ? ramet_awaited_page_of_block(b->awaited, key, offset)
+               : 0;
+    if (pgno == 0 || !ramet_bringing_holds_block(b, pgno))
+        ramet_ranges_put(b->with->ranges, key, offset, data, len, ends_object);
     if (b->awaited == NULL)
         return;
-    pgno = ramet_awaited_page_of_block(b->awaited, key, offset);
     if (pgno > 0)
         ramet_known_block_came(b->held, b->at, pgno, key, offset, len);
     if (ramet_awaited_is_part(b->awaited, key, offset))
@@ -379,9 +382,11 @@ ask(struct ramet_bringing *b, struct ramet_err *err)
 
     assert(b->asked_count > 0 && b->asked_count <= b->count);
     ramet_buf_init(&body, 256u << 10);
-    ramet_pages_encode(&body, b->at, b->flags | RAMET_PAGES_HASH, b->asked,
-                       b->asked_count);
+    ramet_pages_encode(&body, b->at,
+                       b->flags | RAMET_PAGES_HASH | RAMET_PAGES_APART,
+                       b->asked, b->asked_count);
     ramet_pages_stream_init(&b->stream, b->volume, take_range, b);
+    b->stream.loose = ramet_bringing_take_loose;
     ramet_known_begin(b->held, &asking, query);
     if (body.failed == RAMET_OK) /* else invariant (2) */
         rc = send_request(b, &body, query, err);
@@ -392,6 +397,8 @@ ask(struct ramet_bringing *b, struct ramet_err *err)
         rc = b->visit_rc;
     }
     ramet_pages_stream_done(&b->stream);
+    ramet_loose_reader_free(b->loose);
+    b->loose = NULL;
     ramet_buf_done(&body);
     return rc;
 }
@@ -498,6 +505,8 @@ ramet_http_bring(const struct ramet_http_bring *with,
 done:
     assert(b.located <= b.count);
     ramet_awaited_free(b.awaited);
+    ramet_free(b.front);
+    ramet_free(b.page);
     ramet_free(b.asked);
     ramet_free(b.pgnos);
     ramet_shadow_give(with->shadows, shadow);

@@ -17,8 +17,8 @@
 #define COMING_EACH 24u
 /* What came longer ago is not named: readers are elsewhere by now. */
 #define REQUESTS_NAMED 32u
-/* A smaller block has few pages: it may come again. */
-#define BLOCK_LEAST 256u
+/* What is shorter, a block or a front, has few pages: it may come again. */
+#define BLOCK_LEAST 64u
 
 void
 ramet_known_init(struct ramet_known *known, struct ramet_ranges *ranges)
@@ -88,8 +88,8 @@ ramet_known_located(struct ramet_known *known, const struct ramet_point *at,
     turn_to(known, at);
     if (located != NULL && ramet_located_has_delta(located)) {
         ramet_extent_key(&located->block.extent, key);
-        page.block = block_at(known, key, located->block.extent.offset_bytes,
-                              located->block.extent.length_bytes, pgno);
+        page.block =
+            block_at(known, key, located->block.extent.offset_bytes, 1, pgno);
     }
     if (located != NULL && located->image.kind == RAMET_FRAME_DICT)
         known->dict = located->image.base;

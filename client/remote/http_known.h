@@ -37,9 +37,9 @@ struct ramet_known_asking {
 struct ramet_known_block {
     struct ramet_hash key; /* of its object */
     uint64_t offset;
-    uint32_t length_bytes;
-    uint32_t pgno; /* a page that has its delta there; 0: empty */
-    uint64_t came; /* how many requests were begun by then */
+    uint32_t length_bytes; /* that came: its front, or more */
+    uint32_t pgno;         /* a page that has its delta there; 0: empty */
+    uint64_t came;         /* how many requests were begun by then */
 };
 
 /* A page that was located. */
@@ -72,7 +72,7 @@ void ramet_known_forget(struct ramet_known *known);
 void
 ramet_known_located(struct ramet_known *known, const struct ramet_point *at,
                     uint32_t pgno, const struct ramet_located *located);
-/* A block of deltas came, of which one is that page's. */
+/* A block of deltas came, or its front, of which one is that page's. */
 void ramet_known_block_came(struct ramet_known *known,
                             const struct ramet_point *at, uint32_t pgno,
                             const char *key, uint64_t offset, size_t len);

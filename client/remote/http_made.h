@@ -1,6 +1,7 @@
 /*
  * http_made.h - what a request for pages has brought so far, and pages with deltas, made of
- * two ranges each: the frame of an image, and a block that they share with others.
+ * two parts each: the frame of an image, and a block that they share with others, or of that
+ * the front, which has their sum, and the delta alone.
  *
  * Layer: client, private.
  */
@@ -10,6 +11,7 @@
 #include "client/remote/http_bring.h"
 #include "client/remote/http_pages.h"
 #include "metastore/awaited.h"
+#include "pagestore/delta_loose.h"
 
 struct ramet_bringing {
     const struct ramet_http_bring *with;
@@ -32,13 +34,20 @@ struct ramet_bringing {
     size_t made;  /* of pgnos: before it no page with a delta is to be made */
     size_t parts; /* of such pages that came since some were made */
     struct ramet_pages_stream stream;
-    enum ramet_rc visit_rc; /* of the caller's visitor */
+    struct ramet_loose_reader *loose; /* of this answer's records; or NULL */
+    uint8_t *front, *page;            /* room for one, or NULL */
+    enum ramet_rc visit_rc;           /* of the caller's visitor */
     struct ramet_err *err;
 };
 
 /* Is what lies there kept? */
 bool ramet_bringing_holds(const struct ramet_bringing *b,
                           const struct ramet_extent *extent);
+/* The whole block in which that page, which is awaited, has its delta? */
+bool ramet_bringing_holds_block(const struct ramet_bringing *b, uint32_t pgno);
+/* A record of loose deltas came: they are kept, and what can be made of them is. One that
+ * is damaged is left out. */
+void ramet_bringing_take_loose(void *ctx, const uint8_t *record, size_t len);
 /* A page to who asked. */
 RAMET_NODISCARD enum ramet_rc
 ramet_bringing_give(void *ctx, uint32_t pgno, const uint8_t *page,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "metastore/profile.h"
+#include "pagestore/delta_loose.h"
 
 #define RANGE_MAX (4u << 20)
 #define TEXT_MAX 500u
@@ -237,6 +238,26 @@ take_profile(struct ramet_pages_stream *stream, struct ramet_reader *in,
 }
 
 static enum ramet_rc
+take_loose(struct ramet_pages_stream *stream, struct ramet_reader *in,
+           size_t have, struct ramet_err *err)
+{
+    const size_t len =
+        (size_t)ramet_read_varint_max(in, RAMET_LOOSE_RECORD_MAX);
+
+    if (in->bad)
+        return want_more(stream, have, err);
+    if (stream->loose == NULL)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "pages: deltas that were not asked for");
+    if (ramet_reader_left(in) < len) {
+        stream->needed = in->pos + len;
+        return RAMET_OK;
+    }
+    stream->loose(stream->ctx, ramet_read_bytes(in, len), len);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
 take_end(struct ramet_pages_stream *stream, struct ramet_reader *in,
          size_t have, struct ramet_err *err)
 {
@@ -275,6 +296,8 @@ take_record(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
         rc = take_opened(stream, &in, len, err);
     else if (type == 4)
         rc = take_profile(stream, &in, len, err);
+    else if (type == 5)
+        rc = take_loose(stream, &in, len, err);
     else
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "pages: a record of type %u after range %" PRIu64, type,

@@ -18,7 +18,8 @@ enum {
     RAMET_PAGES_METADATA = 1,
     RAMET_PAGES_DICTS = 2,
     RAMET_PAGES_HASH = 4,
-    RAMET_PAGES_NO_HEADS = 8
+    RAMET_PAGES_NO_HEADS = 8,
+    RAMET_PAGES_APART = 16
 };
 
 /* At most 65,536 pages and 16,384 runs; pgnos in the order wanted. The hash is
@@ -39,6 +40,8 @@ struct ramet_opened {
 typedef void ramet_pages_opened(void *ctx, const struct ramet_opened *opened);
 /* A warm profile as it is stored, which lies in the stream. */
 typedef void ramet_pages_profile(void *ctx, const uint8_t *object, size_t len);
+/* A record of loose deltas (pagestore/delta_loose.h), which lies in the stream. */
+typedef void ramet_pages_loose(void *ctx, const uint8_t *record, size_t len);
 
 /*
  * An answer as it comes. Ranges before a flaw are given out all the same
@@ -49,6 +52,7 @@ struct ramet_pages_stream {
     ramet_pages_range *visit;
     ramet_pages_opened *opened;   /* NULL: it is no such answer */
     ramet_pages_profile *profile; /* NULL: none was asked for */
+    ramet_pages_loose *loose;     /* as well */
     void *ctx;
     struct ramet_buf buf; /* what is not a whole record yet */
     size_t needed;        /* bytes in `buf` before it may be one */

@@ -498,7 +498,7 @@ class Api(unittest.TestCase):
 
     def test_pages_refused(self):
         good = pages_body(self.lsn, [1, 2])
-        for body in (b"", b"\1", b"\2" + good[1:], b"\1\20" + good[2:],
+        for body in (b"", b"\1", b"\2" + good[1:], b"\1\40" + good[2:],
                      b"\1\4" + good[2:],
                      good + b"\0", good[:-1], b"\1\0\0\1\0\0",
                      b"\1\0\1\0", b"\1\0\1\xff\xff\xff\xff\xff\xff\xff\xff"

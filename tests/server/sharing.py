@@ -17,7 +17,7 @@ import common  # noqa: E402
 from common import one  # noqa: E402
 from served import Server  # noqa: E402
 
-METADATA, DICTIONARIES = 1, 2
+METADATA, DICTIONARIES, LOOSE = 1, 2, 16
 
 
 def serve():
@@ -26,8 +26,9 @@ def serve():
     return Server(SERVE, data=os.path.abspath("store"))
 
 
-def push(server, name, rows, commits, changed, **parameters):
-    """A volume of so many rows, and then of commits of rows at random."""
+def push(server, name, rows, commits, changed, words=False, **parameters):
+    """A volume of so many rows, and then of commits of rows at random: a number of
+    each changes, or (`words`) all of its text."""
     draw = random.Random(7)
     db = common.open_db(name + "-a.db", sync="manual",
                         remote="http://127.0.0.1:%d/%s" % (server.port, name),
@@ -40,8 +41,14 @@ def push(server, name, rows, commits, changed, **parameters):
     one(db, "SELECT ramet_push()")
     for _ in range(commits):
         db.execute("BEGIN")
-        db.executemany("UPDATE t SET n = n + 1 WHERE id = ?",
-                       ((i,) for i in draw.sample(range(1, rows + 1), changed)))
+        some = draw.sample(range(1, rows + 1), changed)
+        if words:
+            db.executemany("UPDATE t SET v = ? WHERE id = ?",
+                           (("%0400x" % draw.getrandbits(800), i)
+                            for i in some))
+        else:
+            db.executemany("UPDATE t SET n = n + 1 WHERE id = ?",
+                           ((i,) for i in some))
         db.execute("COMMIT")
         one(db, "SELECT ramet_push()")
     db.close()
@@ -74,8 +81,18 @@ class Reader:
                 return value
 
 
+def pageset(data):
+    last, pages = 0, []
+    for _ in range(data.varint()):
+        first = last + data.varint() + 1
+        last = first + data.varint()
+        pages += range(first, last + 1)
+    return pages
+
+
 def ask(server, name, lsn, first, last, flags, query=""):
-    """(status, ranges as (object, id, offset, length), in their order)."""
+    """(status, ranges as (object, id, offset, length), in their order). Pages whose
+    deltas come loose stand among them as ("loose", page)."""
     body = bytes([1, flags]) + varint(lsn) + varint(1) + \
         varint(2 * (first - 1)) + varint(last - first)
     status, _, answer = server.request(
@@ -87,8 +104,12 @@ def ask(server, name, lsn, first, last, flags, query=""):
     while True:
         kind = data.take(1)[0]
         if kind == 0:
-            assert data.varint() == len(ranges)
+            assert data.varint() == sum(r[0] != "loose" for r in ranges)
             return status, ranges
+        if kind == 5:
+            ranges += [("loose", page) for page in
+                       pageset(Reader(data.take(data.varint())))]
+            continue
         assert kind == 1
         what = data.take(1)[0]
         assert not what & 32
@@ -139,6 +160,58 @@ def test_what_is_here_or_comes_is_left_out():
                   "comes=1-257", "comes=1-200,1-57", "has=4294967296", "has=-5",
                   "comes=99999999999999999999", "has=5;6"):
         assert ask(server, "shared", lsn, 1, 1, 0, "?" + query)[0] == 400, query
+    server.stop()
+
+
+def test_loose_deltas_come_with_the_fronts_of_their_blocks():
+    server = serve()
+    push(server, "loose", 6000, 4, 600, words=True)
+    push(server, "short", 6000, 1, 600)
+    lsn = server.json("/v1/volumes/loose/head")["lsn"]
+
+    def wanted(first, last, query="", flags=LOOSE, name="loose", at=lsn):
+        status, ranges = ask(server, name, at, first, last, flags, query)
+        assert status == 200, status
+        return (ranges, [r for r in ranges if r[0] == "loose"],
+                {r[:4]: r[4] for r in ranges if r[0] != "loose"})
+
+    # What stands whole in the one stands by its front in the other, for who asks for
+    # as many pages as a scan; and each page that has a delta is among the loose ones.
+    whole, none, places = wanted(101, 228, flags=0)
+    assert not none
+    ranges, loose, fronts = wanted(101, 228)
+    assert fronts.keys() == places.keys()
+    cut = {place for place, length in fronts.items() if length != places[place]}
+    assert cut and all(0 < fronts[p] < places[p] / 4 for p in cut)
+    has_delta = [page for page in range(101, 229)
+                 if any(place in cut for place in
+                        list(wanted(page, page, flags=0)[2])[1:])]
+    assert sorted(r[1] for r in loose) == has_delta
+    octets = [sum(r[4] for r in part if r[0] != "loose")
+              for part in (whole, ranges)]
+    assert octets[1] < octets[0]
+    # Deltas come behind the ranges of their slice of 64 pages.
+    assert [r[0] for r in ranges].index("loose") > 60
+    assert ranges[-1][0] == "loose"
+    # Who asks for few gets whole blocks; but of one that he named only the delta.
+    page = loose[0][1]
+    few, none, _ = wanted(page, page)
+    assert not none and few == wanted(page, page, flags=0)[0]
+    other = next(p for p in has_delta if p != page and
+                 wanted(p, p)[0][1] == few[1])
+    for query in ("?has=%d" % other, "?comes=%d" % other):
+        assert wanted(page, page, query)[0] == [few[0], ("loose", page)]
+        rest = wanted(101, 228, query)
+        assert rest[1] == loose
+        assert fronts.keys() - rest[2].keys() == {few[1][:4]}
+    # Short ones: whole, or not at all.
+    at = server.json("/v1/volumes/short/head")["lsn"]
+    ranges, loose, places = wanted(101, 228, name="short", at=at)
+    assert not loose and places == wanted(101, 228, "", 0, "short", at)[2]
+    pairs = {p: wanted(p, p, "", 0, "short", at)[0] for p in range(101, 229)}
+    page = next(p for p in pairs if len(pairs[p]) == 2)
+    assert wanted(101, 228, "?has=%d" % page, name="short", at=at)[0] == \
+        [r for r in ranges if r != pairs[page][1]]
     server.stop()
 
 

@@ -190,7 +190,7 @@ read_all(unsigned port, const struct model *model, bool prefetch,
 }
 
 static void
-lie_everywhere(bool prefetch, bool cut)
+lie_everywhere(bool prefetch, bool cut, bool deltas)
 {
     unsigned right = 0, refused = 0, noticed = 0, lies;
     uint64_t honest, requests;
@@ -201,8 +201,9 @@ lie_everywhere(bool prefetch, bool cut)
     fixture_start(&f, NULL);
     model_init(&model, f.remote->store, 21);
     model_write(&model, 1, PAGES);
-    for (unsigned i = 0; i < 40; i++)
-        model_write_random(&model, 2);
+    model.delta_percent = deltas ? 90 : 0;
+    for (unsigned i = 0; i < (deltas ? 12 : 40); i++)
+        model_write_random(&model, deltas ? 20 : 2);
     start_liar(&liar, ramet_server_port(f.server));
     atomic_store(&liar.cut, cut);
     atomic_store(&liar.lie_at, -1);
@@ -231,21 +232,36 @@ static void
 liar__flipped_bits_are_noticed(void **state)
 {
     (void)state;
-    lie_everywhere(false, false);
+    lie_everywhere(false, false, false);
 }
 
 static void
 liar__flipped_bits_in_pages_sent_ahead_are_noticed(void **state)
 {
     (void)state;
-    lie_everywhere(true, false);
+    lie_everywhere(true, false, false);
 }
 
 static void
 liar__cut_answers_are_noticed(void **state)
 {
     (void)state;
-    lie_everywhere(true, true);
+    lie_everywhere(true, true, false);
+}
+
+/* Fronts, loose deltas and their bases: what does not fit is read by itself. */
+static void
+liar__flipped_bits_in_loose_deltas_are_noticed(void **state)
+{
+    (void)state;
+    lie_everywhere(true, false, true);
+}
+
+static void
+liar__cut_loose_deltas_are_noticed(void **state)
+{
+    (void)state;
+    lie_everywhere(true, true, true);
 }
 
 int
@@ -255,6 +271,8 @@ main(void)
         cmocka_unit_test(liar__flipped_bits_are_noticed),
         cmocka_unit_test(liar__flipped_bits_in_pages_sent_ahead_are_noticed),
         cmocka_unit_test(liar__cut_answers_are_noticed),
+        cmocka_unit_test(liar__flipped_bits_in_loose_deltas_are_noticed),
+        cmocka_unit_test(liar__cut_loose_deltas_are_noticed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1078,11 +1078,24 @@ class Faults(BucketTest):
         self.ramet("clone", self.url(), b)
         self.sql(b, COMMIT)
         self.ramet("push", b)
+        key = min(key for key in self.fake.objects if "/commits/" in key)
+        theirs = self.fake.objects.pop(key)
         self.sql(self.a, COMMIT)
-        # The first try is cut off after it was sent, the second is told 412.
-        self.fake.plan(Fault("cut", method="PUT", key="commits/"))
+
+        def lands(request):
+            if request.method == "PUT" and request.key == key:
+                self.fake.objects.setdefault(key, theirs)
+
+        # It comes after the look. Of the first try it is not known whether it was done,
+        # the second is told 412.
+        self.fake.hooks.append(lands)
+        self.fake.plan(Fault("500", method="PUT", key="commits/"))
+        self.fake.forget()
         text = self.refused(CONFLICT, "push", self.a)
         self.assertIn("diverged", text)
+        self.assertEqual([request.key for request in self.fake.log
+                          if request.method == "PUT"], 2 * [key])
+        self.assertEqual(self.fake.objects[key], theirs)
         self.assertEqual(self.lsn(), 2)
 
     def test_service_that_is_gone_for_longer__loses_nothing(self):

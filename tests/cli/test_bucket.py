@@ -1517,6 +1517,28 @@ class Faults(BucketTest):
         self.ramet("export", self.url("big"), copy)
         self.assertEqual(self.read(copy), self.read(big))
 
+    def test_completion_that_fails_after_its_status__is_not_taken_for_done(self):
+        """200 at first, and in the body that it came to nothing."""
+        self.bound()
+        big = self.path("big.bin")
+        self.write(big, os.urandom(12 << 20))
+        failed = []
+
+        def fails_once(request, _):
+            if request.method != "POST" or "uploadId" not in request.query or failed:
+                return ...
+            failed.append(request.key)
+            return b"<Error><Code>InternalError</Code><Message>no</Message></Error>"
+
+        self.fake.instead = fails_once
+        self.refused(UNREACHABLE, "init", big, "--remote", self.url("big"))
+        self.assertEqual(len(failed), 1)
+        self.assertNotIn(failed[0], self.fake.objects)
+        self.ramet("init", big, "--remote", self.url("big"))
+        copy = self.path("copy.bin")
+        self.ramet("export", self.url("big"), copy)
+        self.assertEqual(self.read(copy), self.read(big))
+
     def test_deletion_where_only_single_ones_are_known__is_done_all_the_same(
             self):
         self.bound()

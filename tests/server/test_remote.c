@@ -234,6 +234,38 @@ count_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 }
 
 /* By name, at the newest: which volume, its head, and what all readers need. */
+/* What the server has in memory of a commit says nothing of the store: above a gap it
+ * takes none. */
+static void
+remote__commit_on_what_a_restore_took__is_refused(void **state)
+{
+    struct ramet_objstore *elsewhere;
+    struct model model;
+    struct fixture f;
+    char key[RAMET_KEY_MAX];
+    uint64_t size;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    assert_int_equal(ramet_memstore_open(&elsewhere, NULL), RAMET_OK);
+    model_init(&model, elsewhere, 7);
+    for (unsigned i = 0; i < 3; i++) {
+        model_write(&model, 1, 3);
+        assert_int_equal(put_newest(f.remote->store, &model), RAMET_OK);
+    }
+    ramet_commit_key(&model.volume, 3, key);
+    assert_int_equal(ramet_objstore_remove(f.direct, key, NULL), RAMET_OK);
+    model_write(&model, 1, 1);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(put_newest(f.remote->store, &model), RAMET_EWENTBACK);
+    ramet_commit_key(&model.volume, 4, key);
+    assert_int_equal(ramet_objstore_size(f.direct, key, &size, NULL),
+                     RAMET_ENOTFOUND);
+    model_done(&model);
+    ramet_objstore_close(elsewhere);
+    fixture_stop(&f);
+}
+
 static void
 remote__opens_a_volume_in_one_request(void **state)
 {
@@ -667,6 +699,7 @@ main(void)
         cmocka_unit_test(remote__names_are_bound_and_listed),
         cmocka_unit_test(remote__names_count_up_by_one),
         cmocka_unit_test(remote__commit_on_another_base__has_not_lost_a_slot),
+        cmocka_unit_test(remote__commit_on_what_a_restore_took__is_refused),
         cmocka_unit_test(remote__opens_a_volume_in_one_request),
         cmocka_unit_test(remote__what_opening_was_told_answers_nobody_later),
         cmocka_unit_test(remote__that_went_another_way__says_so),

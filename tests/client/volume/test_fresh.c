@@ -158,6 +158,25 @@ look__at_a_line_that_is_gone__makes_nothing_fresh(void **state)
     ramet_file_close(f.file);
 }
 
+/* That the remote was asked makes nothing fresh that lacks what it said. */
+static void
+look__that_found_more_than_is_here__makes_nothing_fresh(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *other;
+    struct fresh f;
+
+    fresh_open(&f, world);
+    told = (struct ramet_heard){.is_alive = false};
+    other = world_open(world, 1, "b");
+    world_write(other, 0, "newer", 5);
+    OK(ramet_file_push(other, NULL, e));
+    ramet_file_close(other);
+    OK(ramet_file_fetch(f.file, NULL, e));
+    assert_true(ramet_file_age_ms(f.file, &f.at) >= NOW_MS - EARLY_MS);
+    ramet_file_close(f.file);
+}
+
 static unsigned begun;
 
 static void
@@ -196,6 +215,7 @@ main(void)
         T(what_is_told__of_a_commit_that_is_not_here__makes_nothing_fresh),
         T(read__that_is_to_be_fresh__asks_when_more_is_told_than_is_here),
         T(look__at_a_line_that_is_gone__makes_nothing_fresh),
+        T(look__that_found_more_than_is_here__makes_nothing_fresh),
         T(verbs__ask_the_remote_anew),
     };
     return cmocka_run_group_tests_name("fresh", tests, NULL, NULL);

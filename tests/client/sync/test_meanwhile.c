@@ -438,6 +438,57 @@ freeze__over_an_intent_that_was_not_seen__is_refused(void **state)
     ramet_file_close(a);
 }
 
+/* ---- two copies --------------------------------------------------------------- */
+
+static uint64_t
+still_wall_ms(void *ctx)
+{
+    (void)ctx;
+    return UINT64_C(1900000000000);
+}
+
+static void
+expect_in_file(const char *path, long at, const char *text)
+{
+    FILE *const file = fopen(path, "rb");
+    char got[8] = "";
+
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fread(got, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+    assert_string_equal(got, text);
+}
+
+/* On one LSN, too, so that time and LSN would give them one name. */
+static void
+reset__twice_in_one_moment__keeps_both(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_file_options options;
+    struct ramet_file *b = NULL;
+    char first[512] = "", second[512] = "";
+
+    os.wall_ms = still_wall_ms;
+    world_options(world, 1, &options);
+    options.os = &os;
+    OK(ramet_file_clone(world->urls[1], world_path(world, "twice"), &options,
+                        NULL, NULL, NULL, e));
+    OK(ramet_file_open(world_path(world, "twice"), &options, &b, e));
+    world_write(b, 300, "one", 3);
+    OK(ramet_file_reset(b, false, first, sizeof(first), NULL, e));
+    world_write(b, 300, "two", 3);
+    OK(ramet_file_reset(b, false, second, sizeof(second), NULL, e));
+    assert_string_not_equal(first, second);
+    expect_in_file(first, 300, "one");
+    expect_in_file(second, 300, "two");
+    ramet_file_close(b);
+    world_restart(world, 1);
+    ramet_file_close(a);
+}
+
 int
 main(void)
 {
@@ -456,6 +507,8 @@ main(void)
         cmocka_unit_test_setup_teardown(
             reset__while_somebody_commits__keeps_that_too, world_setup,
             world_teardown),
+        cmocka_unit_test_setup_teardown(reset__twice_in_one_moment__keeps_both,
+                                        world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(reset__lets_nobody_push, world_setup,
                                         world_teardown),
         cmocka_unit_test_setup_teardown(

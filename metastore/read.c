@@ -20,10 +20,13 @@
 #include "metastore/mapnode.h"
 #include "metastore/node_cache.h"
 #include "metastore/overlay.h"
+#include "metastore/place_order.h"
 #include "pagestore/delta.h"
 
-/* As many as a request of the client is for: each costs a store something. */
+/* As many as a request of the client is for: each costs a store something. Where each
+ * range is a request as many as lie together, which is a group of pages of 4 KiB. */
 #define BATCH_PAGES 512u
+#define BATCH_PAGES_MAX 4096u
 
 /* Which page needs the image of which. */
 struct need {
@@ -163,7 +166,7 @@ collect_frames(struct reading *r)
 {
     size_t kept = 0;
 
-    assert(r->count <= BATCH_PAGES);
+    assert(r->count <= BATCH_PAGES_MAX);
     r->unique_count = 0;
     for (size_t i = 0; i < r->count; i++) {
         if (r->found[i].image.page_count > 0)
@@ -455,7 +458,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
 static enum ramet_rc
 allocate(struct reading *r, size_t batch, struct ramet_err *err)
 {
-    assert(batch >= 1 && batch <= BATCH_PAGES);
+    assert(batch >= 1 && batch <= BATCH_PAGES_MAX);
     r->unique = ramet_calloc(2 * batch, sizeof(r->unique[0]));
     r->page = ramet_alloc(r->overlay->page_size);
     return r->unique == NULL || r->page == NULL
@@ -469,7 +472,9 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
            bool bases, ramet_page_visit *visit, void *ctx,
            struct ramet_err *err)
 {
-    const size_t batch = pgno_count < BATCH_PAGES ? pgno_count : BATCH_PAGES;
+    const size_t most =
+        ramet_history_pays_for_ranges(history) ? BATCH_PAGES_MAX : BATCH_PAGES;
+    const size_t batch = pgno_count < most ? pgno_count : most;
     struct ramet_overlay overlay;
     struct reading r = {.overlay = &overlay,
                         .wanted = pgnos,

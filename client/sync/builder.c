@@ -12,6 +12,7 @@
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/deltas.h"
+#include "client/sync/layout.h"
 #include "core/alloc.h"
 #include "core/beside.h"
 #include "core/bytes.h"
@@ -48,7 +49,8 @@ struct build {
     uint8_t *buf;  /* READ_BYTES */
     struct ramet_segment_writer *writer;
     struct dict_put dict_put;
-    struct ending ending; /* of the segment before it */
+    struct ending ending;        /* of the segment before it */
+    struct ramet_layout *layout; /* NULL: images go as they come */
     struct ramet_deltas *deltas;
     uint8_t *inline_bytes;
     size_t inline_len;
@@ -361,14 +363,15 @@ needs_image(const struct build *build, uint32_t pgno, const uint8_t *page)
            !ramet_bytes_are_zero(page, commit->page_size);
 }
 
+/* ramet_layout_put: the next image. A segment that is full ends where it may. */
 static enum ramet_rc
-add_page(struct build *build, uint32_t pgno, const uint8_t *page,
+put_page(void *ctx, uint32_t pgno, const uint8_t *page, bool may_turn,
          struct ramet_err *err)
 {
-    struct ramet_commit_object *const commit = build->commit;
+    struct build *const build = ctx;
     enum ramet_rc rc;
 
-    if (build->writer != NULL &&
+    if (may_turn && build->writer != NULL &&
         ramet_segment_writer_size(build->writer) >= RAMET_SEGMENT_BYTES_MAX) {
         rc = turn_segment(build, err);
         if (rc != RAMET_OK)
@@ -381,14 +384,23 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
                               RAMET_COMMIT_SEGMENTS_MAX);
         rc = ramet_segment_writer_new(
             ramet_remote_client_store(build->job->client), &build->job->volume,
-            commit->page_size, &build->codec, &build->writer, err);
+            build->commit->page_size, &build->codec, &build->writer, err);
         if (rc != RAMET_OK)
             return rc;
     }
-    if (ramet_pageset_add(&commit->changed, pgno) != RAMET_OK)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
     assert(build->writer != NULL);
     return ramet_segment_writer_add(build->writer, pgno, page, err);
+}
+
+static enum ramet_rc
+add_page(struct build *build, uint32_t pgno, const uint8_t *page,
+         struct ramet_err *err)
+{
+    if (ramet_pageset_add(&build->commit->changed, pgno) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
+    return build->layout != NULL
+               ? ramet_layout_add(build->layout, pgno, page, err)
+               : put_page(build, pgno, page, true, err);
 }
 
 /* As many pages from `pgno` on as are zeros and need no image, unread. */
@@ -475,6 +487,8 @@ build_segments(struct build *build, struct ramet_err *err)
             run.last = page_count;
         rc = add_run(build, run, err);
     }
+    if (rc == RAMET_OK && build->layout != NULL)
+        rc = ramet_layout_end(build->layout, err);
     if (rc == RAMET_OK && build->writer != NULL)
         rc = finish_last(build, err);
     return rc == RAMET_OK
@@ -524,6 +538,9 @@ ramet_builder_run(const struct ramet_builder *builder,
             rc = ramet_deltas_new(builder, commit, build.codec.dict,
                                   build.codec.dict_len, &build.deltas, err);
         if (rc == RAMET_OK)
+            rc = ramet_layout_new(builder, commit, total, put_page, &build,
+                                  &build.layout, err);
+        if (rc == RAMET_OK)
             rc = build_segments(&build, err);
         if (rc == RAMET_OK)
             rc = await_dict(&build, err);
@@ -536,6 +553,7 @@ done:
     give_up_dict(&build);
     ramet_segment_writer_abort(build.writer);
     ramet_deltas_free(build.deltas);
+    ramet_layout_free(build.layout);
     ramet_free(build.inline_bytes);
     ramet_free(build.dict);
     ramet_free(build.buf);

@@ -20,7 +20,6 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
-#define CHUNK_BYTES (256u << 10)
 #define HOLE_BYTES 4096u /* what a hole is made of */
 #define LOST "lost"
 #define LOST_NAMES_MAX 1000u
@@ -81,10 +80,10 @@ write_chunk(const struct ramet_os *os, int fd, const uint8_t *data, size_t len,
 
 static enum ramet_rc
 write_all(const struct ramet_os *os, int fd, uint64_t byte_length,
-          ramet_export_read *read, void *ctx, const char *what,
+          size_t at_once, ramet_export_read *read, void *ctx, const char *what,
           struct ramet_err *err)
 {
-    uint8_t *const buf = ramet_alloc(CHUNK_BYTES);
+    uint8_t *const buf = ramet_alloc(at_once);
     enum ramet_rc rc = RAMET_OK;
     int result;
 
@@ -96,7 +95,7 @@ write_all(const struct ramet_os *os, int fd, uint64_t byte_length,
         rc = RAMET_FAIL_OS(err, result, "%s: its size", what);
     for (uint64_t at = 0; rc == RAMET_OK && at < byte_length;) {
         const uint64_t left = byte_length - at;
-        const size_t n = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
+        const size_t n = left < at_once ? (size_t)left : at_once;
 
         rc = read(ctx, at, buf, n, err);
         if (rc == RAMET_OK)
@@ -146,7 +145,8 @@ temporary_name(const struct ramet_os *os, const char *name)
 enum ramet_rc
 ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
                    const struct ramet_rights *rights, uint64_t byte_length,
-                   ramet_export_read *read, void *ctx, struct ramet_err *err)
+                   size_t at_once, ramet_export_read *read, void *ctx,
+                   struct ramet_err *err)
 {
     const char *name = NULL;
     struct ramet_rights replaced;
@@ -176,7 +176,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
         rc = RAMET_FAIL_OS(err, fd, "%s", path);
         goto done;
     }
-    rc = write_all(os, fd, byte_length, read, ctx, path, err);
+    rc = write_all(os, fd, byte_length, at_once, read, ctx, path, err);
     if (rc == RAMET_OK)
         rc = rename_synced(os, parent, temporary, name, looked == -ENOENT, err);
     if (rc != RAMET_OK)
@@ -263,9 +263,9 @@ write_lost(struct ramet_sync *sync, char **out_path, struct ramet_err *err)
         rc = RAMET_FAIL(err, RAMET_EFULL, "%s-ramet/" LOST ": no name is left",
                         sync->replica_sync->path);
     else
-        rc = ramet_export_write(os, dir_fd, name, &rights,
-                                ramet_session_size(sync->session), read_session,
-                                sync->session, err);
+        rc = ramet_export_write(
+            os, dir_fd, name, &rights, ramet_session_size(sync->session),
+            RAMET_EXPORT_AT_ONCE, read_session, sync->session, err);
     os->close(os->ctx, dir_fd);
     ramet_free(name);
     if (rc == RAMET_OK)

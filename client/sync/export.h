@@ -14,7 +14,8 @@ typedef enum ramet_rc ramet_export_read(void *ctx, uint64_t offset, void *buf,
                                         size_t len, struct ramet_err *err);
 
 /*
- * Write `byte_length` bytes to `path` (relative to `dirfd`): a temporary file
+ * Write `byte_length` bytes to `path` (relative to `dirfd`), `at_once` of them at a
+ * time, a multiple of 4096: a temporary file
  * beside it, synced, renamed over it, the directory synced. Zeros become
  * holes. It gets `rights`; NULL: that of the file which it replaces, and where
  * it replaces none, as the umask has it. On failure what stood there still
@@ -24,7 +25,10 @@ typedef enum ramet_rc ramet_export_read(void *ctx, uint64_t offset, void *buf,
 RAMET_NODISCARD enum ramet_rc
 ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
                    const struct ramet_rights *rights, uint64_t byte_length,
-                   ramet_export_read *read, void *ctx, struct ramet_err *err);
+                   size_t at_once, ramet_export_read *read, void *ctx,
+                   struct ramet_err *err);
+/* What is read at once (bytes) where nothing speaks for more. */
+#define RAMET_EXPORT_AT_ONCE (256u << 10)
 
 /* The snapshot that the run's state is of into <file>-ramet/lost/, under a name
  * that is not taken: *out_path (ramet_free). RAMET_ESNAPSHOT: it is not the

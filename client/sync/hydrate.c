@@ -11,30 +11,20 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/sync/absent_list.h"
 #include "client/sync/fetcher.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
 
-/* What is asked for at a time: memory does not grow with the volume. */
-#define BATCH_PAGES 4096u
 /* How often whoever asked is told how far it is. */
 #define STEP_MS 200u
-
-static void
-list_pages(const struct ramet_pageset *set, uint32_t *out)
-{
-    for (size_t i = 0; i < set->run_count; i++)
-        for (uint64_t p = set->runs[i].first; p <= set->runs[i].last; p++)
-            *out++ = (uint32_t)p;
-}
 
 /* One round over the absent pages of a snapshot. */
 struct round {
     struct ramet_sync *sync;
     struct ramet_bulk_read bulk;
-    uint32_t *pgnos;
-    uint32_t after; /* how far absent pages were listed */
-    uint64_t came;  /* pages, and how many of them were reported */
+    struct ramet_absent_list absent;
+    uint64_t came; /* pages, and how many of them were reported */
 };
 
 /* Ask for the next absent pages, `max` of them at most; *out_any false: none is
@@ -43,25 +33,17 @@ static enum ramet_rc
 ask_for_more(struct round *round, size_t max, bool *out_any,
              struct ramet_err *err)
 {
-    struct ramet_pageset absent;
-    uint64_t count;
+    const uint32_t *pgnos = NULL;
+    size_t count = 0;
     enum ramet_rc rc;
 
     assert(max >= 1);
-    ramet_pageset_init(&absent);
-    rc = ramet_session_absent(round->sync->session, round->after,
-                              max < BATCH_PAGES ? max : BATCH_PAGES, &absent,
-                              err);
-    count = rc == RAMET_OK ? ramet_pageset_count(&absent) : 0;
-    assert(count <= BATCH_PAGES);
+    rc = ramet_absent_list_next(&round->absent, round->sync->session, max,
+                                false, &pgnos, &count, err);
     *out_any = count > 0;
-    if (count > 0) {
-        list_pages(&absent, round->pgnos);
-        round->after = round->pgnos[count - 1];
-        rc = ramet_bulk_add(&round->bulk, round->pgnos, (size_t)count, err);
-    }
-    ramet_pageset_done(&absent);
-    return rc;
+    return rc == RAMET_OK && count > 0
+               ? ramet_bulk_add(&round->bulk, pgnos, count, err)
+               : rc;
 }
 
 /* Wait until few enough are to come, and say how far it is. */
@@ -110,10 +92,10 @@ read_all(struct round *round, struct ramet_err *err)
 
 /* All absent pages of the newest snapshot, of *out_lsn; *out_got counts them. */
 static enum ramet_rc
-fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
-         uint64_t *out_got, struct ramet_err *err)
+fill_all(struct ramet_sync *sync, uint64_t *out_lsn, uint64_t *out_got,
+         struct ramet_err *err)
 {
-    struct round round = {.sync = sync, .pgnos = pgnos};
+    struct round round = {.sync = sync};
     struct ramet_pipeline *pipeline = NULL;
     struct ramet_point at;
     struct ramet_head head;
@@ -132,12 +114,16 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
     if (rc == RAMET_OK)
         rc = ramet_page_fetcher_pipeline(sync->replica_sync->fetcher,
                                          sync->session, true, &pipeline, err);
+    if (rc == RAMET_OK)
+        rc = ramet_absent_list_begin(&round.absent, sync->history, &head, 0,
+                                     err);
     if (rc == RAMET_OK) { /* what failed before is not ours */
         (void)!ramet_page_fetcher_failure(sync->replica_sync->fetcher, NULL);
         ramet_bulk_begin(&round.bulk, pipeline, &head);
         rc = read_all(&round, err);
         ramet_bulk_end(&round.bulk);
     }
+    ramet_absent_list_end(&round.absent);
     ramet_session_unpin(sync->session);
     *out_got = round.came;
     return rc;
@@ -147,8 +133,8 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
  * stays, too. *io_places false: pages are not placed, since what was could not be
  * settled, and is brought again. */
 static enum ramet_rc
-fill_in_place(struct ramet_sync *sync, uint32_t *pgnos, bool *io_places,
-              uint64_t *out_lsn, uint64_t *out_got, struct ramet_err *err)
+fill_in_place(struct ramet_sync *sync, bool *io_places, uint64_t *out_lsn,
+              uint64_t *out_got, struct ramet_err *err)
 {
     struct ramet_page_fetcher *const fetcher = sync->replica_sync->fetcher;
     bool settled;
@@ -156,7 +142,7 @@ fill_in_place(struct ramet_sync *sync, uint32_t *pgnos, bool *io_places,
 
     assert(fetcher != NULL && !ramet_session_is_pinned(sync->session));
     ramet_page_fetcher_place(fetcher, *io_places);
-    rc = fill_all(sync, pgnos, out_lsn, out_got, err);
+    rc = fill_all(sync, out_lsn, out_got, err);
     ramet_page_fetcher_place(fetcher, false);
     settling = ramet_session_settle(sync->session, &settled,
                                     rc == RAMET_OK ? err : NULL);
@@ -168,8 +154,7 @@ fill_in_place(struct ramet_sync *sync, uint32_t *pgnos, bool *io_places,
  * whole round finds nothing. What a round brought and the next one mostly misses
  * again, at the same LSN, does not stay here. */
 static enum ramet_rc
-fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
-                 struct ramet_err *err)
+fill_until_whole(struct ramet_sync *sync, struct ramet_err *err)
 {
     bool places = true;
     uint64_t lsn_before = 0;
@@ -178,11 +163,10 @@ fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
     uint64_t got = 0;
     enum ramet_rc rc;
 
-    assert(pgnos != NULL);
     for (;;) {
         const bool did_place = places;
 
-        rc = fill_in_place(sync, pgnos, &places, &lsn, &got, err);
+        rc = fill_in_place(sync, &places, &lsn, &got, err);
         if (rc != RAMET_OK || got == 0)
             return rc;
         if (did_place && !places)
@@ -202,7 +186,6 @@ enum ramet_rc
 ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
 {
     const struct ramet_replica_state *const state = sync->state;
-    uint32_t *pgnos = NULL;
     enum ramet_rc rc;
 
     if (state->whole)
@@ -223,10 +206,6 @@ ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
     if (state->newest.page_count > state->held_pages)
         sync->report.pages_total +=
             state->newest.page_count - state->held_pages;
-    pgnos = ramet_alloc(BATCH_PAGES * sizeof(*pgnos));
-    if (pgnos == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "hydrate: no memory");
-    rc = fill_until_whole(sync, pgnos, err);
-    ramet_free(pgnos);
+    rc = fill_until_whole(sync, err);
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }

@@ -13,6 +13,7 @@
 #include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
+#include "client/sync/absent_list.h"
 #include "client/sync/replica_sync.h"
 #include "core/alloc.h"
 #include "core/log.h"
@@ -21,7 +22,7 @@
 
 #define FIRST_PAGES 256u
 #define SHARE 8u
-#define ROUND_PAGES 2048u
+#define ROUND_PAGES 4096u
 #define PIECE_PAGES 256u
 #define YIELD_MS 50u
 #define LOOK_MS 200u
@@ -195,23 +196,6 @@ count_absent(struct ramet_rest *rest, uint64_t *out_absent,
 /* ---- bringing it ------------------------------------------------------------------ */
 
 static enum ramet_rc
-add_pages(struct ramet_bulk_read *bulk, const struct ramet_pageset *pages,
-          struct ramet_err *err)
-{
-    enum ramet_rc rc = RAMET_OK;
-
-    assert(pages->run_count > 0);
-    for (size_t i = 0; i < pages->run_count; i++)
-        for (uint64_t p = pages->runs[i].first;
-             rc == RAMET_OK && p <= pages->runs[i].last; p++) {
-            const uint32_t pgno = (uint32_t)p;
-
-            rc = ramet_bulk_add(bulk, &pgno, 1, err);
-        }
-    return rc;
-}
-
-static enum ramet_rc
 wait_until(struct ramet_rest *rest, struct ramet_bulk_read *bulk, size_t most,
            struct ramet_err *err)
 {
@@ -228,7 +212,8 @@ wait_until(struct ramet_rest *rest, struct ramet_bulk_read *bulk, size_t most,
 /* Piece by piece, so that what is asked for is little when a reader comes. */
 static enum ramet_rc
 bring_pieces(struct ramet_rest *rest, struct ramet_bulk_read *bulk,
-             uint32_t *after, bool *out_more, struct ramet_err *err)
+             struct ramet_absent_list *absent, bool *out_more,
+             struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
@@ -236,18 +221,15 @@ bring_pieces(struct ramet_rest *rest, struct ramet_bulk_read *bulk,
     for (uint32_t n = 0;
          rc == RAMET_OK && *out_more && n < ROUND_PAGES && !is_stopped(rest);
          n += PIECE_PAGES) {
-        struct ramet_pageset absent;
+        const uint32_t *pgnos = NULL;
+        size_t count = 0;
 
         yield_to_readers(rest);
-        ramet_pageset_init(&absent);
-        rc = ramet_session_absent(rest->session, *after, PIECE_PAGES, &absent,
-                                  err);
-        *out_more = rc == RAMET_OK && absent.run_count > 0;
-        if (*out_more) {
-            *after = absent.runs[absent.run_count - 1].last;
-            rc = add_pages(bulk, &absent, err);
-        }
-        ramet_pageset_done(&absent);
+        rc = ramet_absent_list_next(absent, rest->session, PIECE_PAGES, true,
+                                    &pgnos, &count, err);
+        *out_more = rc == RAMET_OK && count > 0;
+        if (*out_more)
+            rc = ramet_bulk_add(bulk, pgnos, count, err);
         if (rc == RAMET_OK)
             rc = wait_until(rest, bulk, PIECE_PAGES, err);
     }
@@ -263,6 +245,7 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
         ramet_replica_sync_client(rest->replica_sync);
     struct ramet_history *history = NULL;
     struct ramet_point at;
+    struct ramet_absent_list absent = {.pgnos = NULL};
     struct ramet_bulk_read bulk;
     struct ramet_head head;
     struct ramet_vid volume;
@@ -280,11 +263,15 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
     rc = ramet_remote_client_history(client, &volume, &history, err);
     if (rc == RAMET_OK)
         rc = ramet_history_head_of(history, &at, &head, err);
+    if (rc == RAMET_OK)
+        rc = ramet_absent_list_begin(&absent, history, &head, *after, err);
     if (rc == RAMET_OK) {
         ramet_bulk_begin(&bulk, atomic_load(&rest->pipeline), &head);
-        rc = bring_pieces(rest, &bulk, after, out_more, err);
+        rc = bring_pieces(rest, &bulk, &absent, out_more, err);
         ramet_bulk_end(&bulk);
+        *after = ramet_absent_list_after(&absent);
     }
+    ramet_absent_list_end(&absent);
     ramet_session_unpin(rest->session);
     return rc;
 }

@@ -20,6 +20,7 @@
 #include "client/volume/file_impl.h"
 #include "core/alloc.h"
 #include "core/rights.h"
+#include "pagestore/segment.h"
 
 #define SEND_BYTES (1u << 20)
 
@@ -97,6 +98,17 @@ end_export(struct exporting *exporting)
         ramet_file_unpin(exporting->file);
 }
 
+/* Straight from a bucket as much as lies together in it: the pages of a tree do, and
+ * those that are neighbours in the file do not. */
+static size_t
+bytes_at_once(const struct ramet_file *file, size_t usual)
+{
+    return file->stateless != NULL &&
+                   ramet_stateless_reads_groups(file->stateless)
+               ? RAMET_SEGMENT_GROUP_BYTES
+               : usual;
+}
+
 /* Where a replica, or a database in use, stands, nothing is written over. */
 static enum ramet_rc
 check_target(struct ramet_file *file, const char *out_path,
@@ -140,8 +152,9 @@ export_to(struct ramet_file *file, const char *out_path,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_export_write(file->os, AT_FDCWD, out_path, rights,
-                            ramet_file_snapshot(file)->byte_length, read_file,
-                            &exporting, err);
+                            ramet_file_snapshot(file)->byte_length,
+                            bytes_at_once(file, RAMET_EXPORT_AT_ONCE),
+                            read_file, &exporting, err);
     assert(exporting.file == file);
     end_export(&exporting);
     return rc;
@@ -167,7 +180,8 @@ enum ramet_rc
 ramet_file_send(struct ramet_file *file, ramet_file_sink *sink, void *ctx,
                 struct ramet_err *err)
 {
-    uint8_t *const buf = ramet_alloc(SEND_BYTES);
+    const size_t at_once = bytes_at_once(file, SEND_BYTES);
+    uint8_t *const buf = ramet_alloc(at_once);
     struct exporting exporting;
     uint64_t length = 0;
     enum ramet_rc rc = check_export(file, err);
@@ -181,11 +195,11 @@ ramet_file_send(struct ramet_file *file, ramet_file_sink *sink, void *ctx,
     assert(buf != NULL);
     assert(exporting.file == file);
     length = ramet_file_snapshot(file)->byte_length;
-    for (uint64_t at = 0; rc == RAMET_OK && at < length; at += SEND_BYTES) {
+    for (uint64_t at = 0; rc == RAMET_OK && at < length; at += at_once) {
         const size_t n =
-            length - at < SEND_BYTES ? (size_t)(length - at) : SEND_BYTES;
+            length - at < at_once ? (size_t)(length - at) : at_once;
 
-        assert(n > 0 && n <= SEND_BYTES);
+        assert(n > 0 && n <= at_once);
         rc = read_file(&exporting, at, buf, n, err);
         if (rc == RAMET_OK)
             rc = sink(ctx, buf, n, err);
@@ -236,8 +250,9 @@ ramet_file_copy_plain(const char *from, const char *to, struct ramet_err *err)
     if (rc == RAMET_OK) {
         const struct ramet_rights rights = ramet_rights_of(&st);
 
-        rc = ramet_export_write(os, AT_FDCWD, target, &rights, st.size_bytes,
-                                read_plain, &copying, err);
+        rc =
+            ramet_export_write(os, AT_FDCWD, target, &rights, st.size_bytes,
+                               RAMET_EXPORT_AT_ONCE, read_plain, &copying, err);
     }
     ramet_free(target);
     os->close(os->ctx, copying.fd);

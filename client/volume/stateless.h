@@ -51,6 +51,9 @@ ramet_stateless_pin(struct ramet_stateless_reader *reader,
 void ramet_stateless_unpin(struct ramet_stateless_reader *reader);
 const struct ramet_snapshot *
 ramet_stateless_snapshot(struct ramet_stateless_reader *reader);
+/* Is a read of a whole group of pages (pagestore/segment.h) much less to ask for than the
+ * same in parts? Where each range is a request (a bucket). */
+bool ramet_stateless_reads_groups(struct ramet_stateless_reader *reader);
 RAMET_NODISCARD enum ramet_rc
 ramet_stateless_read(struct ramet_stateless_reader *reader, uint64_t offset,
                      void *buf, size_t len, size_t *out_got,

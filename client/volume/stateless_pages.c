@@ -14,6 +14,10 @@
 #include "client/remote/remote_client.h"
 #include "client/volume/stateless_impl.h"
 #include "core/alloc.h"
+#include "metastore/place_order.h"
+
+/* Reads that are this long are of somebody who wants everything. */
+#define AT_ONCE_FROM (2u << 20)
 
 /* A page that is missed. */
 struct looking {
@@ -123,6 +127,63 @@ read_part(struct ramet_stateless_reader *reader, uint32_t pgno, size_t offset,
     return rc;
 }
 
+/* ---- many pages at once ------------------------------------------------------ */
+
+struct run {
+    uint8_t *out;
+    uint32_t first;
+    size_t page_size;
+};
+
+static enum ramet_rc
+take_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    const struct run *const run = ctx;
+
+    assert(pgno >= run->first);
+    (void)err;
+    memcpy(run->out + (size_t)(pgno - run->first) * run->page_size, page,
+           run->page_size);
+    return RAMET_OK;
+}
+
+bool
+ramet_stateless_reads_groups(struct ramet_stateless_reader *reader)
+{
+    struct ramet_history *history = NULL;
+
+    return reader->head.lsn > 0 &&
+           ramet_remote_client_history(reader->client, &reader->volume,
+                                       &history, NULL) == RAMET_OK &&
+           ramet_history_pays_for_ranges(history);
+}
+
+/* Whole pages past the cache and the pipeline: nobody reads them again soon. */
+static enum ramet_rc
+read_run(struct ramet_stateless_reader *reader, uint32_t first, uint32_t count,
+         uint8_t *out, struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(&reader->head);
+    struct run run = {out, first, reader->head.page_size};
+    uint32_t *const pgnos = ramet_alloc(count * sizeof(*pgnos));
+    bool probes;
+    enum ramet_rc rc;
+
+    assert(first >= 1 && count >= 1);
+    if (pgnos == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "stateless reader: no memory");
+    for (uint32_t i = 0; i < count; i++)
+        pgnos[i] = first + i;
+    rc = ramet_meter_check(ramet_remote_client_meter(reader->client), &probes,
+                           err);
+    if (rc == RAMET_OK)
+        rc = ramet_remote_client_read_pages(reader->client, &reader->volume,
+                                            &at, pgnos, count, false, take_page,
+                                            &run, err);
+    ramet_free(pgnos);
+    return rc;
+}
+
 enum ramet_rc
 ramet_stateless_read_bytes(struct ramet_stateless_reader *reader,
                            uint64_t offset, uint8_t *out, size_t len,
@@ -132,6 +193,18 @@ ramet_stateless_read_bytes(struct ramet_stateless_reader *reader,
 
     assert(offset <= reader->head.byte_length &&
            len <= reader->head.byte_length - offset);
+    if (len >= AT_ONCE_FROM && offset % page_size == 0 &&
+        ramet_stateless_reads_groups(reader)) {
+        const uint32_t count = (uint32_t)(len / page_size);
+        const enum ramet_rc rc = read_run(
+            reader, (uint32_t)(offset / page_size) + 1, count, out, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        offset += (uint64_t)count * page_size;
+        out += (size_t)count * page_size;
+        len -= (size_t)count * page_size;
+    }
     while (len > 0) {
         const uint32_t pgno = (uint32_t)(offset / page_size) + 1;
         const size_t in_page = (size_t)(offset % page_size);

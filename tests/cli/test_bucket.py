@@ -408,6 +408,67 @@ class Counts(BucketTest):
                              2048 * pages // (768 << 10) + 28)
         self.assertEqual(self.read(self.path("copy.bin")), self.read(path))
 
+    def scattered(self):
+        """A volume of some 7,000 pages whose trees grew side by side, in no order:
+        each has its pages all over the file."""
+        path = self.path("scattered.db")
+        db = sqlite3.connect(path, isolation_level=None)
+        db.executescript("""
+            CREATE TABLE t(id INTEGER PRIMARY KEY, k TEXT, v TEXT);
+            CREATE INDEX t_k ON t(k);
+            CREATE TABLE w(k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID;
+            CREATE TABLE docs(id INTEGER PRIMARY KEY, body BLOB);
+            BEGIN""")
+        for i in range(60000):
+            n = i * 7919 % 60013
+            k = "%08x" % (n * 2654435761 % 2**32)
+            db.execute("INSERT INTO t VALUES(?, ?, ?)", (n, k, k * 20))
+            db.execute("INSERT INTO w VALUES(?, ?)", (k, k * 10))
+            if i % 60 == 0:
+                db.execute("INSERT INTO docs VALUES(?, ?)", (n, k * 900))
+        db.execute("COMMIT")
+        db.close()
+        self.ramet("init", path, "--remote", self.url("scattered"))
+        return path
+
+    def gets_of(self, question):
+        """Requests for the answer in a new replica, and the pages that came."""
+        clone = self.path("clone-%d.db" % len(os.listdir(self.dir)))
+        self.ramet("clone", self.url("scattered"), clone)
+        self.fake.forget()
+        pages = self.sql(clone, "db.execute(%r).fetchall(); print(db.execute("
+                         "'SELECT fetched_pages FROM ramet_status')"
+                         ".fetchone()[0])" % question, keys=True)
+        self.assertEqual(set(self.fake.kinds()), {"get"})
+        return self.fake.kinds()["get"], int(pages)
+
+    def test_scan_of_scattered_pages__is_few_ranges(self):
+        """The pages of a tree lie side by side in each group of 4,096."""
+        self.scattered()
+        for question, least in (
+                ("SELECT count(*) FROM t", 250),
+                ("SELECT sum(length(v)) FROM t", 3000),
+                ("SELECT sum(length(v)) FROM w", 1500),
+                ("SELECT sum(length(body)) FROM docs", 1900)):
+            with self.subTest(question):
+                gets, pages = self.gets_of(question)
+                self.assertGreater(pages, least)
+                self.assertLess(gets, pages // 20 + 40)
+
+    def test_hydrate_of_scattered_pages__is_few_ranges(self):
+        """And so is an export, which goes by page number."""
+        path = self.scattered()
+        self.fake.forget()
+        self.ramet("clone", self.url("scattered"), self.path("copy.db"),
+                   "--hydrate")
+        self.assertGreater(os.path.getsize(path), 6000 * 4096)
+        self.assertLess(self.fake.kinds()["get"], 40)
+        self.assertEqual(self.read(self.path("copy.db")), self.read(path))
+        self.fake.forget()
+        self.ramet("export", self.url("scattered"), self.path("exported.db"))
+        self.assertLess(self.fake.kinds()["get"], 40)
+        self.assertEqual(self.read(self.path("exported.db")), self.read(path))
+
     def test_large_range__that_goes_wrong__is_asked_for_again(self):
         """In each way; beyond 256 KiB what comes goes straight to where it is wanted."""
         class OfLargeRange(Fault):

@@ -428,8 +428,8 @@ for i in range(6):
         # Straight on a directory, where nobody else checks: is it still what
         # the commit is based on, is none there already, and was the volume not
         # deleted meanwhile? In a bucket only the last. And the bases of two
-        # pages are read there.
-        self.assertEqual(each, [{"http": 1, "s3": 1, "file": 6}[support.KIND]]
+        # pages are read there, each from among those of its tree.
+        self.assertEqual(each, [{"http": 1, "s3": 1, "file": 7}[support.KIND]]
                          * 5)
 
     def test_push__of_small_changes_sends_deltas(self):

@@ -383,7 +383,8 @@ class Bench:
         """Those that were asked for; a bucket makes no trees and runs nothing."""
         return [case for case in CASES
                 if (self.options.only is None or
-                    self.options.only in case.name) and
+                    any(part in case.name
+                        for part in self.options.only.split("|"))) and
                 not (self.options.bucket and
                      (case.base in HOLLOW or
                       any(name.startswith("ask") for name in case.before)))]
@@ -548,7 +549,7 @@ def main():
     parser.add_argument("--front", action="store_true",
                         help="with nginx before it, which is no limit")
     parser.add_argument("--plot", help="an SVG to be written")
-    parser.add_argument("--only", help="questions whose name has this")
+    parser.add_argument("--only", help="questions whose name has this, A|B")
     options = parser.parse_args()
     if options.front and not options.bucket:
         parser.error("--front stands before a bucket: it goes with --bucket")

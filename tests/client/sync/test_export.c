@@ -67,10 +67,9 @@ static enum ramet_rc
 write_it(struct place *p, struct ramet_err *err)
 {
     unsigned reads = 0;
-    const enum ramet_rc rc =
-        ramet_export_write(faultos_os(p->faults), AT_FDCWD, p->path, NULL,
-                           LENGTH, RAMET_EXPORT_AT_ONCE, read_made_up, &reads,
-                           err);
+    const enum ramet_rc rc = ramet_export_write(
+        faultos_os(p->faults), AT_FDCWD, p->path, NULL, LENGTH,
+        RAMET_EXPORT_AT_ONCE, read_made_up, &reads, err);
 
     assert_true(rc != RAMET_OK || reads >= 3);
     return rc;

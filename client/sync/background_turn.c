@@ -114,6 +114,7 @@ push_begun(struct ramet_background *bg, struct ramet_sync *sync, bool at_once,
     assert(sync->session != NULL && !sync->follows); /* invariant (4) */
     ramet_pageset_init(&pending);
     rc = copy_pending(sync, &pending, err);
+    bg->pacer.is_writing = ramet_replica_is_written(bg->replica_sync->replica);
     if (rc == RAMET_OK && !at_once)
         *out_wait_ms = ramet_pacer_due(&bg->pacer, began_ms, &pending);
     if (rc == RAMET_OK && (at_once || *out_wait_ms == 0)) {

@@ -7,10 +7,10 @@
 
 #include <assert.h>
 
-#define SHARE 4u                 /* rule (1) */
-#define DEFER_PUSHES 10u         /* rule (3) */
-#define DEFER_BYTES_PER_MS 1048u /* a MiB a second; rule (3) */
-#define PAUSE 3u                 /* times what lay between the last commits */
+#define SHARE 4u                                       /* rule (1) */
+#define DEFER_PUSHES 10u                               /* rule (3) */
+#define DEFER_BYTES_PER_MS (RAMET_PACER_REGAIN / 1000) /* rule (3) */
+#define PAUSE 3u /* times what lay between the last commits */
 
 void
 ramet_pacer_init(struct ramet_pacer *pacer, uint64_t interval_ms)
@@ -121,7 +121,8 @@ static uint64_t
 give_up_ms(const struct ramet_pacer *pacer, uint64_t again)
 {
     const uint64_t quiet_ms = later_of(pause_ms(pacer), pacer->interval_ms);
-    const uint64_t paused = pacer->last_commit_ms + quiet_ms;
+    const uint64_t paused =
+        pacer->is_writing ? UINT64_MAX : pacer->last_commit_ms + quiet_ms;
     const uint64_t deferred =
         pacer->dirty_since_ms + RAMET_PACER_DEFER_MS +
         DEFER_PUSHES * pacer->last_took_ms +

@@ -12,12 +12,13 @@
  *       and regains RAMET_PACER_REGAIN bytes a second. So small steady writers
  *       are never held back, and a bulk load stores little more than one copy
  *   (3) but when the commits pause, or after RAMET_PACER_DEFER_MS (and ten
- *       times the last push, and a second for each MiB that goes out again,
- *       up to a minute of these), it is pushed all the same
+ *       times the last push, and as long as the allowance takes to regain what
+ *       goes out again, up to a minute of these), it is pushed all the same
  *
  * A pause is RAMET_PACER_QUIET_MS without a commit, or three times what lay
  * between the last ones, up to RAMET_PACER_QUIET_MAX_MS: transactions that take
- * longer each are no pauses between them. A burst ends when a push leaves nothing
+ * longer each are no pauses between them, and none is while one is under way, as
+ * far as that is seen. A burst ends when a push leaves nothing
  * behind and a pause has gone by. Pure: no clock of its own, no I/O.
  *
  * Layer: client, internal.
@@ -49,6 +50,7 @@ struct ramet_pacer {
     uint64_t regained_ms;        /* when it was last brought up to date */
     uint64_t bytes_per_page;     /* as stored, by the last push */
     struct ramet_pageset pushed; /* in this burst */
+    bool is_writing; /* a transaction is under way; whoever asks says so */
 };
 
 void ramet_pacer_init(struct ramet_pacer *pacer, uint64_t interval_ms);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/publish.h"
@@ -375,4 +376,10 @@ ramet_session_truncate(struct ramet_session *session, uint64_t byte_length,
     }
     session->size = byte_length;
     return RAMET_OK;
+}
+
+bool
+ramet_replica_is_written(const struct ramet_replica *replica)
+{
+    return ramet_is_held(replica, RAMET_LOCK_WRITE);
 }

@@ -58,7 +58,7 @@ ramet_holds(const struct ramet_session *session, enum ramet_lock_byte byte)
  * holder, and a session (so its locks) may go from thread to thread, so no thread
  * can be asked. What it finds is whoever comes without the lock while nobody in
  * this process has it; the tests' many processes and single-threaded runs are
- * where that shows. Nothing but an assertion may go by it.
+ * where that shows. Nothing but an assertion and a hint may go by it.
  */
 static inline bool
 ramet_is_held(const struct ramet_replica *replica, enum ramet_lock_byte byte)

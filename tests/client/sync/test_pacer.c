@@ -207,6 +207,34 @@ pacer__takes_slow_transactions_for_no_pauses(void **state)
     ramet_pacer_done(&pacer);
 }
 
+/* A transaction that waits for its disk for seconds is no pause, and not for ever. */
+static void
+pacer__takes_a_transaction_under_way_for_no_pause(void **state)
+{
+    struct ramet_pacer pacer;
+    struct ramet_pageset pages;
+    uint64_t now = 1000;
+
+    (void)state;
+    ramet_pacer_init(&pacer, INTERVAL);
+    ramet_pageset_init(&pages);
+    add(&pages, 1, 5000);
+    ramet_pacer_commit(&pacer, now);
+    ramet_pacer_pushed(&pacer, now + 50, now + 150, &pages, 10000000, false);
+    ramet_pacer_commit(&pacer, now + 160);
+    pacer.is_writing = true;
+    assert_true(ramet_pacer_due(&pacer, now + 6000, &pages) > 0);
+    pacer.is_writing = false;
+    assert_true(ramet_pacer_due(&pacer, now + 6000, &pages) == 0);
+    pacer.is_writing = true;
+    assert_true(ramet_pacer_due(&pacer,
+                                now + 160 + 2 * RAMET_PACER_DEFER_MS +
+                                    RAMET_PACER_DEFER_MAX_MS,
+                                &pages) == 0);
+    ramet_pageset_done(&pages);
+    ramet_pacer_done(&pacer);
+}
+
 static void
 pacer__gives_up_holding_back_in_the_end(void **state)
 {
@@ -263,6 +291,7 @@ main(void)
         cmocka_unit_test(pacer__stores_a_bulk_load_nearly_once),
         cmocka_unit_test(pacer__stores_hardly_more_of_a_load_with_indexes),
         cmocka_unit_test(pacer__takes_slow_transactions_for_no_pauses),
+        cmocka_unit_test(pacer__takes_a_transaction_under_way_for_no_pause),
         cmocka_unit_test(pacer__gives_up_holding_back_in_the_end),
         cmocka_unit_test(pacer__bounds_its_memory),
     };

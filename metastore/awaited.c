@@ -317,6 +317,12 @@ ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno)
     drop_copy(awaited, slot);
 }
 
+bool
+ramet_awaited_knows(const struct ramet_awaited *awaited, uint32_t pgno)
+{
+    return find_page(awaited, pgno) != NULL;
+}
+
 /* ---- deltas out of their blocks ------------------------------------------------ */
 
 bool

@@ -47,6 +47,8 @@ bool ramet_awaited_keep_delta(struct ramet_awaited *awaited, uint32_t pgno,
 const struct ramet_delta *
 ramet_awaited_delta(const struct ramet_awaited *awaited, uint32_t pgno);
 void ramet_awaited_drop_delta(struct ramet_awaited *awaited, uint32_t pgno);
+/* Was it added, whether it was given out since or not? (Zeros are not.) */
+bool ramet_awaited_knows(const struct ramet_awaited *awaited, uint32_t pgno);
 /* A page of (3) was given out by who made it. */
 void ramet_awaited_given(struct ramet_awaited *awaited, uint32_t pgno);
 /* Some bytes are here: if they are a frame that is awaited, *out_taken is true,

@@ -3,7 +3,7 @@
  *
  * Pages are located a slice at a time (pages_slice.c). What a slice needs becomes a list of
  * ranges; from that list ranges are copied out of the store, into as many
- * pieces as they take, and after them loose deltas.
+ * pieces as they take, and among them loose deltas.
  */
 #include "server/pages_answer_impl.h"
 
@@ -132,7 +132,7 @@ ask_source(struct ramet_answer *answer, struct ramet_buf *out,
     return rc;
 }
 
-/* Loose deltas of the slice whose ranges are sent. */
+/* Loose deltas: behind the fronts of the slice, and before its images. */
 static enum ramet_rc
 copy_records(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
              struct ramet_err *err)
@@ -153,10 +153,11 @@ static enum ramet_rc
 append(struct ramet_answer *answer, struct ramet_buf *out, bool *out_done,
        bool *out_more, struct ramet_err *err)
 {
+    if (answer->range_next >= answer->images_at &&
+        answer->records_copied < answer->records.len)
+        return copy_records(answer, out, out_more, err);
     if (answer->range_next < answer->range_count)
         return copy_range(answer, out, out_more, err);
-    if (answer->records_copied < answer->records.len)
-        return copy_records(answer, out, out_more, err);
     *out_more = true;
     if (answer->run < answer->request.run_count)
         return ramet_answer_next_slice(answer, err);

@@ -49,6 +49,8 @@ struct ramet_answer {
     struct ramet_buf
         records; /* of loose deltas: they follow the slice's ranges */
     size_t records_copied;
+    size_t
+        images_at; /* of ranges: from there on the slice's images; before them records */
     struct ramet_answer_source source; /* more == NULL: there are no more */
 };
 

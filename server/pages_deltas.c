@@ -16,7 +16,7 @@
 #include "server/pages_answer_impl.h"
 
 /* Who asks for fewer pages gets whole blocks: he may want their neighbours later. */
-#define FEW_PAGES 16u
+#define FEW_PAGES 4u
 /* Deltas are short where the front is this part of the block: little would be saved. */
 #define SHORT_PART 4u
 /* A block is sent whole where so many of its pages are in one slice. */

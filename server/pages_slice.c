@@ -142,6 +142,7 @@ fill_slice(struct ramet_answer *answer, struct ramet_slice *slice,
         rc = ramet_history_locate(ramet_open_volume_history(answer->vol),
                                   &answer->at, slice->sorted, slice->count,
                                   slice->located, err);
+    answer->images_at = answer->range_count;
     for (size_t i = 0; rc == RAMET_OK && i < slice->count; i++) {
         const uint32_t *at = bsearch(&slice->asked[i], slice->sorted,
                                      slice->count, sizeof(*at), compare_pgno);
@@ -266,6 +267,34 @@ bring_slice(struct ramet_answer *answer, const struct ramet_slice *slice)
     answer->range_count = count;
 }
 
+/* Deltas come before the images that they are over, for whoever takes them loose, so that
+ * each page is made as its image comes. Without memory they come after them. */
+static void
+add_deltas(struct ramet_answer *answer, const struct ramet_slice *slice)
+{
+    struct ramet_answer_range *const images =
+        answer->ranges + answer->images_at;
+    const size_t image_count = answer->range_count - answer->images_at;
+    struct ramet_answer_range *copy;
+    size_t count;
+
+    ramet_answer_add_deltas(answer, slice);
+    count = answer->range_count - answer->images_at - image_count;
+    copy = count > 0 && image_count > 0 &&
+                   (answer->request.flags & RAMET_PAGES_APART) != 0
+               ? ramet_alloc(image_count * sizeof(*copy))
+               : NULL;
+    if (copy != NULL) {
+        memcpy(copy, images, image_count * sizeof(*copy));
+        memmove(images, images + image_count, count * sizeof(*images));
+        memcpy(images + count, copy, image_count * sizeof(*copy));
+        answer->images_at += count;
+    } else if (count > 0) {
+        answer->images_at = answer->range_count;
+    }
+    ramet_free(copy);
+}
+
 enum ramet_rc
 ramet_answer_next_slice(struct ramet_answer *answer, struct ramet_err *err)
 {
@@ -286,7 +315,7 @@ ramet_answer_next_slice(struct ramet_answer *answer, struct ramet_err *err)
                                   memory_order_relaxed);
         if ((answer->server->store->traits & RAMET_STORE_READS_PARTS) != 0)
             bring_slice(answer, slice);
-        ramet_answer_add_deltas(answer, slice);
+        add_deltas(answer, slice);
     }
     ramet_free(slice);
     return rc;

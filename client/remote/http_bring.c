@@ -309,6 +309,39 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
         ramet_bringing_note_part(b);
 }
 
+/* They come before the images of their slice, which may not be located yet. */
+static void
+keep_loose(void *ctx, uint32_t pgno, const struct ramet_delta *delta)
+{
+    struct ramet_bringing *const b = ctx;
+
+    if (ramet_awaited_keep_delta(b->awaited, pgno, delta) ||
+        ramet_awaited_knows(b->awaited, pgno) || b->located == b->count ||
+        b->visit_rc != RAMET_OK)
+        return;
+    if (locate(b, least(SLICE_PAGES, b->count - b->located)) == RAMET_OK)
+        (void)ramet_awaited_keep_delta(b->awaited, pgno, delta);
+}
+
+/* A record of loose deltas: they are kept until their bases come. One that is damaged is left
+ * out. */
+static void
+take_loose(void *ctx, const uint8_t *record, size_t len)
+{
+    struct ramet_bringing *const b = ctx;
+
+    if (b->visit_rc != RAMET_OK ||
+        (b->awaited == NULL && locate(b, 0) != RAMET_OK))
+        return;
+    if (b->loose == NULL)
+        b->loose = ramet_loose_reader_new();
+    if (b->loose != NULL &&
+        ramet_loose_read(b->loose, record, len,
+                         ramet_awaited_page_size(b->awaited), keep_loose, b,
+                         b->err) == RAMET_OK)
+        ramet_bringing_make(b);
+}
+
 static enum ramet_rc
 take_bytes(void *ctx, const uint8_t *data, size_t len, struct ramet_err *err)
 {
@@ -386,7 +419,7 @@ ask(struct ramet_bringing *b, struct ramet_err *err)
                        b->flags | RAMET_PAGES_HASH | RAMET_PAGES_APART,
                        b->asked, b->asked_count);
     ramet_pages_stream_init(&b->stream, b->volume, take_range, b);
-    b->stream.loose = ramet_bringing_take_loose;
+    b->stream.loose = take_loose;
     ramet_known_begin(b->held, &asking, query);
     if (body.failed == RAMET_OK) /* else invariant (2) */
         rc = send_request(b, &body, query, err);

@@ -12,7 +12,7 @@
 
 /* Ranges of pages with deltas that came, until these are made: so many share the reading
  * of their blocks. */
-#define MADE_AFTER 48u
+#define MADE_AFTER 8u
 #define MADE_PAGES 128u
 /* Who waits for another's block looks so often whether he need not any more; and what
  * takes longer than two seconds is asked for. */
@@ -69,30 +69,6 @@ ramet_bringing_holds_block(const struct ramet_bringing *b, uint32_t pgno)
 
     return located != NULL && ramet_located_has_delta(located) &&
            ramet_bringing_holds(b, &located->block.extent);
-}
-
-static void
-keep_loose(void *ctx, uint32_t pgno, const struct ramet_delta *delta)
-{
-    struct ramet_bringing *const b = ctx;
-
-    (void)ramet_awaited_keep_delta(b->awaited, pgno, delta);
-}
-
-void
-ramet_bringing_take_loose(void *ctx, const uint8_t *record, size_t len)
-{
-    struct ramet_bringing *const b = ctx;
-
-    if (b->awaited == NULL || b->visit_rc != RAMET_OK)
-        return;
-    if (b->loose == NULL)
-        b->loose = ramet_loose_reader_new();
-    if (b->loose != NULL &&
-        ramet_loose_read(b->loose, record, len,
-                         ramet_awaited_page_size(b->awaited), keep_loose, b,
-                         b->err) == RAMET_OK)
-        ramet_bringing_make(b);
 }
 
 /* The front of a block, which is checked; false: it is not here. One that is wrong is

@@ -45,9 +45,6 @@ bool ramet_bringing_holds(const struct ramet_bringing *b,
                           const struct ramet_extent *extent);
 /* The whole block in which that page, which is awaited, has its delta? */
 bool ramet_bringing_holds_block(const struct ramet_bringing *b, uint32_t pgno);
-/* A record of loose deltas came: they are kept, and what can be made of them is. One that
- * is damaged is left out. */
-void ramet_bringing_take_loose(void *ctx, const uint8_t *record, size_t len);
 /* A page to who asked. */
 RAMET_NODISCARD enum ramet_rc
 ramet_bringing_give(void *ctx, uint32_t pgno, const uint8_t *page,

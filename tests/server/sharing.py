@@ -190,20 +190,22 @@ def test_loose_deltas_come_with_the_fronts_of_their_blocks():
     octets = [sum(r[4] for r in part if r[0] != "loose")
               for part in (whole, ranges)]
     assert octets[1] < octets[0]
-    # Deltas come behind the ranges of their slice of 64 pages.
-    assert [r[0] for r in ranges].index("loose") > 60
-    assert ranges[-1][0] == "loose"
+    # Of each slice of 64 pages: fronts, deltas, images.
+    kinds = [r[0] == "loose" for r in ranges]
+    assert kinds.index(True) < 60 and not kinds[-1]
+    assert sum(now and not then for then, now in zip(kinds, kinds[1:])) == 2
     # Who asks for few gets whole blocks; but of one that he named only the delta.
     page = loose[0][1]
     few, none, _ = wanted(page, page)
-    assert not none and few == wanted(page, page, flags=0)[0]
+    image, block = wanted(page, page, flags=0)[0]
+    assert not none and few == [block, image]
     other = next(p for p in has_delta if p != page and
-                 wanted(p, p)[0][1] == few[1])
+                 wanted(p, p)[0][0] == block)
     for query in ("?has=%d" % other, "?comes=%d" % other):
-        assert wanted(page, page, query)[0] == [few[0], ("loose", page)]
+        assert wanted(page, page, query)[0] == [("loose", page), image]
         rest = wanted(101, 228, query)
         assert rest[1] == loose
-        assert fronts.keys() - rest[2].keys() == {few[1][:4]}
+        assert fronts.keys() - rest[2].keys() == {block[:4]}
     # Short ones: whole, or not at all.
     at = server.json("/v1/volumes/short/head")["lsn"]
     ranges, loose, places = wanted(101, 228, name="short", at=at)

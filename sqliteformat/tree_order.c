@@ -1,8 +1,8 @@
 /*
  * tree_order.c - see tree_order.h.
  *
- * All leaves of a tree are equally deep. So how deep they are is found by going down
- * once, and no leaf need be looked at in order to know that it is one.
+ * All leaves of a tree are equally deep. So how deep they are is found by going
+ * down once, and no leaf need be looked at in order to know that it is one.
  *
  * Layer: sqliteformat.
  */
@@ -32,10 +32,12 @@ struct walk {
     uint32_t last_rank;
     uint32_t usable;
     uint64_t reads_left;
-    struct list roots;     /* that the schema names */
-    struct list now, next; /* interior pages of a level, and of the one below */
-    uint8_t *page;         /* one of a tree */
-    uint8_t *below;        /* another, or one of a chain */
+    struct list roots; /* that the schema names */
+    struct list now,
+        next;       /* interior pages of a level, and of the one below; or
+                            pages of chains, and those that they name */
+    uint8_t *page;  /* one of a tree */
+    uint8_t *below; /* another, or one of a chain */
     bool no_memory;
 };
 
@@ -64,6 +66,17 @@ push(struct walk *w, struct list *list, uint32_t pgno)
     list->pgnos[list->count++] = pgno;
 }
 
+/* Those of the next level are gone through now. */
+static void
+swap_lists(struct walk *w)
+{
+    const struct list done = w->now;
+
+    w->now = w->next;
+    w->next = done;
+    w->next.count = 0;
+}
+
 /* False: it is not here, or was asked for too often. */
 static bool
 load(struct walk *w, uint32_t pgno, uint8_t *out)
@@ -85,7 +98,8 @@ take(struct walk *w, uint32_t pgno)
     return true;
 }
 
-/* ---- leaves --------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------
+ */
 
 static bool
 has_overflow(const struct ramet_btpage *leaf)
@@ -98,33 +112,64 @@ has_overflow(const struct ramet_btpage *leaf)
     return false;
 }
 
+/* The chain of a cell, if it goes on with the next number; else its first page,
+ * and what that names is left for later. */
 static void
 take_chain(struct walk *w, const struct ramet_btcell *cell)
 {
     uint32_t left = ramet_btcell_chain_length(cell, w->usable);
     uint32_t pgno = cell->overflow;
+    bool is_first = true;
 
     assert(left > 0);
     while (left-- > 0 && take(w, pgno)) {
+        uint32_t next;
+
         if (left == 0 || !load(w, pgno, w->below))
             return;
-        pgno = ramet_get_be32(w->below);
+        next = ramet_get_be32(w->below);
+        if (is_first && next != pgno + 1) {
+            push(w, &w->next, next);
+            return;
+        }
+        is_first = false;
+        pgno = next;
     }
 }
 
-/* What the cells of a leaf, which is in w->page, lead to. */
+/* The second pages of the chains that were left, then the third ones, … */
 static void
-take_cells(struct walk *w, const struct ramet_btpage *leaf, bool is_schema)
+take_hops(struct walk *w)
 {
+    while (w->next.count > 0 && !w->no_memory) {
+        swap_lists(w);
+        for (uint32_t i = 0; i < w->now.count; i++) {
+            const uint32_t pgno = w->now.pgnos[i];
+
+            if (take(w, pgno) && load(w, pgno, w->below))
+                push(w, &w->next, ramet_get_be32(w->below)); /* 0 at the end */
+        }
+    }
+}
+
+/* What the cells of a leaf lead to. */
+static void
+take_cells(struct walk *w, uint32_t pgno, bool is_schema, uint8_t *bytes)
+{
+    struct ramet_btpage leaf;
     struct ramet_btcell cell;
     struct ramet_value root;
 
-    for (uint32_t i = 0; i < leaf->cell_count; i++) {
-        if (!ramet_btpage_cell(leaf, i, &cell))
+    if (!load(w, pgno, bytes) ||
+        !ramet_btpage_open(&leaf, bytes, pgno, w->usable) ||
+        !ramet_btpage_is_leaf(&leaf))
+        return;
+    for (uint32_t i = 0; i < leaf.cell_count; i++) {
+        if (!ramet_btpage_cell(&leaf, i, &cell))
             continue;
         if (cell.overflow != 0)
             take_chain(w, &cell);
-        if (is_schema && ramet_btpage_is_table(leaf) &&
+        if (is_schema && ramet_btpage_is_table(&leaf) &&
             w->roots.count < w->order->page_count &&
             ramet_record_column(cell.local, cell.local_len, ROOT_COLUMN,
                                 &root) &&
@@ -134,24 +179,11 @@ take_cells(struct walk *w, const struct ramet_btpage *leaf, bool is_schema)
     }
 }
 
-static void
-take_leaf(struct walk *w, uint32_t pgno, const struct shape *shape,
-          bool is_schema, uint8_t *bytes)
-{
-    struct ramet_btpage leaf;
+/* ---- trees ----------------------------------------------------------------
+ */
 
-    if (!take(w, pgno) || (!is_schema && !shape->has_overflow) ||
-        !load(w, pgno, bytes))
-        return;
-    if (ramet_btpage_open(&leaf, bytes, pgno, w->usable) &&
-        ramet_btpage_is_leaf(&leaf))
-        take_cells(w, &leaf, is_schema);
-}
-
-/* ---- trees ---------------------------------------------------------------- */
-
-/* Down to a leaf, by the children that lie `part` of SAMPLES - 1 along each page; how
- * deep it lies. False: there is no way. */
+/* Down to a leaf, by the children that lie `part` of SAMPLES - 1 along each
+ * page; how deep it lies. False: there is no way. */
 static bool
 go_down(struct walk *w, uint32_t pgno, uint32_t part, struct shape *shape)
 {
@@ -189,27 +221,43 @@ find_shape(struct walk *w, uint32_t root, struct shape *shape)
     return known;
 }
 
-/* The children of an interior page, `depth` levels above the leaves. */
+/* Open an interior page, in w->page. */
+static bool
+open_interior(struct walk *w, uint32_t pgno, struct ramet_btpage *out)
+{
+    return load(w, pgno, w->page) &&
+           ramet_btpage_open(out, w->page, pgno, w->usable) &&
+           !ramet_btpage_is_leaf(out);
+}
+
+/* The children of an interior page: leaves, or to be gone through in turn. */
 static void
-take_children(struct walk *w, uint32_t pgno, unsigned depth,
-              const struct shape *shape, bool is_schema, uint8_t *scratch)
+take_children(struct walk *w, uint32_t pgno, bool are_leaves)
 {
     struct ramet_btpage page;
     uint32_t child;
 
-    assert(depth >= 1);
-    if (!load(w, pgno, w->page) ||
-        !ramet_btpage_open(&page, w->page, pgno, w->usable) ||
-        ramet_btpage_is_leaf(&page))
+    if (!open_interior(w, pgno, &page))
         return;
-    for (uint32_t i = 0; i <= page.cell_count; i++) {
-        if (!ramet_btpage_child(&page, i, &child))
-            continue;
-        if (depth == 1)
-            take_leaf(w, child, shape, is_schema, scratch);
-        else if (take(w, child))
+    for (uint32_t i = 0; i <= page.cell_count; i++)
+        if (ramet_btpage_child(&page, i, &child) && take(w, child) &&
+            !are_leaves)
             push(w, &w->next, child);
-    }
+}
+
+/* What the leaves below an interior page lead to. */
+static void
+take_cells_below(struct walk *w, uint32_t pgno, bool is_schema,
+                 uint8_t *scratch)
+{
+    struct ramet_btpage page;
+    uint32_t child;
+
+    if (!open_interior(w, pgno, &page))
+        return;
+    for (uint32_t i = 0; i <= page.cell_count && !w->no_memory; i++)
+        if (ramet_btpage_child(&page, i, &child))
+            take_cells(w, child, is_schema, scratch);
 }
 
 static void
@@ -219,24 +267,22 @@ take_tree(struct walk *w, uint32_t root, bool is_schema, uint8_t *scratch)
 
     if (w->ranks[root - 1] != 0 || !find_shape(w, root, &shape))
         return;
-    if (shape.depth == 0) {
-        take_leaf(w, root, &shape, is_schema, scratch);
-        return;
-    }
     (void)take(w, root);
-    w->now.count = 0;
-    push(w, &w->now, root);
-    for (unsigned depth = shape.depth; depth > 0; depth--) {
-        struct list done;
-
-        w->next.count = 0;
-        for (uint32_t i = 0; i < w->now.count && !w->no_memory; i++)
-            take_children(w, w->now.pgnos[i], depth, &shape, is_schema,
-                          scratch);
-        done = w->now;
-        w->now = w->next;
-        w->next = done;
+    w->now.count = w->next.count = 0;
+    push(w, &w->next, root);
+    for (unsigned depth = shape.depth; depth > 0 && !w->no_memory; depth--) {
+        swap_lists(w);
+        for (uint32_t i = 0; i < w->now.count; i++)
+            take_children(w, w->now.pgnos[i], depth == 1);
     }
+    w->next.count = 0; /* and `now` has those above the leaves */
+    if (!is_schema && !shape.has_overflow)
+        return;
+    if (shape.depth == 0)
+        take_cells(w, root, is_schema, scratch);
+    for (uint32_t i = 0; i < w->now.count; i++)
+        take_cells_below(w, w->now.pgnos[i], is_schema, scratch);
+    take_hops(w);
 }
 
 enum ramet_rc

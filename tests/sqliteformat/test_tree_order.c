@@ -1,6 +1,6 @@
 /*
- * test_tree_order.c - the order of pages, as SQLite's own dbstat tells what they are; and
- * pages that lead in circles, nowhere, or are not here.
+ * test_tree_order.c - the order of pages, as SQLite's own dbstat tells what
+ * they are; and pages that lead in circles, nowhere, or are not here.
  */
 #include "tests/support/cmocka_all.h"
 
@@ -70,7 +70,8 @@ check_ranks(const struct database *d, const uint32_t *ranks)
     return most;
 }
 
-/* The pages of a tree have the ranks from *next on, in the order of the query. */
+/* The pages of a tree have the ranks from *next on, in the order of the query.
+ */
 static void
 check_pages(struct database *d, const char *sql, const char *tree,
             const uint32_t *ranks, uint32_t *next)
@@ -90,7 +91,80 @@ check_pages(struct database *d, const char *sql, const char *tree,
     assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
 }
 
-static void
+struct chain {
+    char path[64]; /* of its cell */
+    uint32_t pgnos[32];
+    size_t count;
+    bool goes_on; /* with the next number */
+};
+
+/* The chains of a tree, in the order of its cells. */
+static size_t
+find_chains(struct database *d, const char *tree, struct chain *chains,
+            size_t most)
+{
+    sqlite3_stmt *statement = NULL;
+    size_t count = 0;
+
+    assert_int_equal(
+        sqlite3_prepare_v2(d->db,
+                           "SELECT pageno, substr(path, 1, instr(path, '+')) "
+                           "FROM dbstat WHERE name = ? AND "
+                           "pagetype = 'overflow' ORDER BY path",
+                           -1, &statement, NULL),
+        SQLITE_OK);
+    assert_int_equal(
+        sqlite3_bind_text(statement, 1, tree, -1, SQLITE_TRANSIENT), SQLITE_OK);
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        const uint32_t pgno = (uint32_t)sqlite3_column_int64(statement, 0);
+        const char *const path =
+            (const char *)sqlite3_column_text(statement, 1);
+        struct chain *chain = &chains[count > 0 ? count - 1 : 0];
+
+        if (count == 0 || strcmp(chain->path, path) != 0) {
+            assert_true(count < most);
+            chain = &chains[count++];
+            *chain = (struct chain){.goes_on = true};
+            assert_true(strlen(path) < sizeof(chain->path));
+            strcpy(chain->path, path);
+        }
+        assert_true(chain->count < 32);
+        if (chain->count == 1)
+            chain->goes_on = pgno == chain->pgnos[0] + 1;
+        chain->pgnos[chain->count++] = pgno;
+    }
+    assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
+    return count;
+}
+
+/* Chains that go on come one after the other, and the first pages of others
+ * among them; then the second pages of the others, and so on. True: there are
+ * of both. */
+static bool
+check_chains(struct database *d, const char *tree, const uint32_t *ranks,
+             uint32_t *next)
+{
+    enum { MOST = 2000 };
+    struct chain *const chains = calloc(MOST, sizeof(*chains));
+    const size_t count = find_chains(d, tree, chains, MOST);
+    size_t whole = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const size_t n = chains[i].goes_on ? chains[i].count : 1;
+
+        whole += chains[i].goes_on && chains[i].count > 1;
+        for (size_t j = 0; j < n; j++)
+            assert_int_equal(ranks[chains[i].pgnos[j] - 1], (*next)++);
+    }
+    for (size_t hop = 1; hop < 32; hop++)
+        for (size_t i = 0; i < count; i++)
+            if (!chains[i].goes_on && chains[i].count > hop)
+                assert_int_equal(ranks[chains[i].pgnos[hop] - 1], (*next)++);
+    free(chains);
+    return whole > 0 && whole < count;
+}
+
+static bool
 check_tree(struct database *d, const char *tree, const uint32_t *ranks,
            uint32_t *next)
 {
@@ -100,11 +174,13 @@ check_tree(struct database *d, const char *tree, const uint32_t *ranks,
                 tree, ranks, next);
     check_pages(d,
                 "SELECT pageno FROM dbstat WHERE name = ? AND "
-                "pagetype != 'internal' ORDER BY path",
+                "pagetype = 'leaf' ORDER BY path",
                 tree, ranks, next);
+    return check_chains(d, tree, ranks, next);
 }
 
-/* Rows in no order, so that neighbours are none in the file, and freed pages. */
+/* Rows in no order, so that neighbours are none in the file, and freed pages.
+ */
 static const char scattered[] =
     "CREATE TABLE a (id INTEGER PRIMARY KEY, k TEXT, v BLOB);"
     "CREATE INDEX by_k ON a (k);"
@@ -130,6 +206,8 @@ order__is_that_of_the_trees(void **state)
         "sqlite_schema", "a", "by_k", "b", "empty", "c",
     };
 
+    bool has_both = false;
+
     (void)state;
     for (uint32_t size = 512; size <= 8192; size *= 4) {
         struct database d = database_make(size, scattered);
@@ -139,15 +217,16 @@ order__is_that_of_the_trees(void **state)
         uint32_t next = 1;
 
         for (size_t i = 0; i < sizeof(trees) / sizeof(trees[0]); i++)
-            check_tree(&d, trees[i], ranks, &next);
+            has_both = check_tree(&d, trees[i], ranks, &next) || has_both;
         assert_int_equal(most, next - 1);
         assert_int_equal(ranks[0], 1);
         assert_int_equal(most + database_number(&d, "PRAGMA freelist_count"),
                          d.page_count);
-        assert_true(reads < d.page_count);
+        assert_true(reads < 2 * (uint64_t)d.page_count);
         free(ranks);
         database_done(&d);
     }
+    assert_true(has_both); /* kinds of chains */
 }
 
 /* Leaves of a tree without overflow are not read. */
@@ -170,7 +249,8 @@ order__reads_few_pages_of_trees_without_overflow(void **state)
     database_done(&d);
 }
 
-/* Whichever page is not here: what it leads to has no rank, the rest has one each. */
+/* Whichever page is not here: what it leads to has no rank, the rest has one
+ * each. */
 static void
 order__goes_round_what_is_not_here(void **state)
 {
@@ -210,8 +290,9 @@ order__ends_with_its_reads(void **state)
     database_done(&d);
 }
 
-/* Each interior page's children are replaced, in turn, by the root, themselves, page 0 and
- * one beyond the end: each page has one place at most, and it ends. */
+/* Each interior page's children are replaced, in turn, by the root, themselves,
+ * page 0 and one beyond the end: each page has one place at most, and it ends.
+ */
 static void
 order__has_a_page_once_where_pages_lead_in_circles(void **state)
 {

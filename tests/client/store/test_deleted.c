@@ -477,6 +477,85 @@ rescue__of_commits_under_way_whose_pages_are_gone__is_refused(void **state)
     deleted_free(d);
 }
 
+/* All of it is on its way to the remote, and may never come there. */
+static void
+commit_and_freeze(struct deleted *d)
+{
+    struct ramet_session *const session = open_bound(&d->place);
+    struct ramet_snapshot base;
+    struct ramet_cid id;
+
+    OK(place_commit(session, d->image, e));
+    base = store_newest(session);
+    OK(ramet_id_new(&id.id, e));
+    OK(ramet_session_lock_push(session, e));
+    OK(ramet_session_freeze(session, &base, &id, e));
+}
+
+static void
+setting_aside__of_commits_under_way__keeps_them(void **state)
+{
+    struct deleted *const d = deleted_new(commit_and_freeze);
+
+    (void)state;
+    check_set_aside(d);
+    check_rescued(d);
+    deleted_free(d);
+}
+
+/* In a child: one commit, and another when the parent has cleared the way. */
+static void
+commit_go_on_and_close(struct deleted *d, int said, int told)
+{
+    struct ramet_session *const session = place_open_in_child(&d->place);
+    struct image *const first = place_image(6, PAGES * PLACE_PAGE);
+    char byte = 0;
+
+    child_require(place_commit(session, first, NULL) == RAMET_OK, "commit",
+                  NULL);
+    child_require(write(said, &byte, 1) == 1 && read(told, &byte, 1) == 1,
+                  "wait", NULL);
+    child_require(place_commit(session, d->image, NULL) == RAMET_OK, "commit",
+                  NULL);
+    ramet_session_close(session);
+    _exit(0);
+}
+
+/* No remote is to have it; but a process that has it open goes on. Then another file
+ * is made in its place. */
+static void
+clear_while_it_is_open(struct deleted *d)
+{
+    int said[2], told[2];
+    char byte;
+    pid_t child;
+
+    ramet_session_close(place_open(&d->place, RAMET_OPEN_CREATE));
+    child_require(pipe(said) == 0 && pipe(told) == 0, "pipe", NULL);
+    child = child_fork();
+    if (child == 0)
+        commit_go_on_and_close(d, said[1], told[0]);
+    close(said[1]);
+    child_require(read(said[0], &byte, 1) == 1 && unlink(d->place.path) == 0 &&
+                      ramet_replica_clear_orphan(NULL, d->place.path, NULL) ==
+                          RAMET_OK &&
+                      write(told[1], &byte, 1) == 1,
+                  "clear", NULL);
+    child_await(child);
+    ramet_session_close(place_open(&d->place, RAMET_OPEN_CREATE));
+}
+
+static void
+setting_aside__of_what_somebody_has_open__keeps_what_comes(void **state)
+{
+    struct deleted *const d = deleted_new(clear_while_it_is_open);
+
+    (void)state;
+    check_set_aside(d);
+    check_rescued(d);
+    deleted_free(d);
+}
+
 int
 main(void)
 {
@@ -491,6 +570,9 @@ main(void)
         cmocka_unit_test(rescue__of_several_log_files__has_all_of_them),
         cmocka_unit_test(
             rescue__of_commits_under_way_whose_pages_are_gone__is_refused),
+        cmocka_unit_test(setting_aside__of_commits_under_way__keeps_them),
+        cmocka_unit_test(
+            setting_aside__of_what_somebody_has_open__keeps_what_comes),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -98,8 +98,7 @@ take(struct walk *w, uint32_t pgno)
     return true;
 }
 
-/* ---- leaves ---------------------------------------------------------------
- */
+/* ---- leaves --------------------------------------------------------------- */
 
 static bool
 has_overflow(const struct ramet_btpage *leaf)
@@ -179,8 +178,7 @@ take_cells(struct walk *w, uint32_t pgno, bool is_schema, uint8_t *bytes)
     }
 }
 
-/* ---- trees ----------------------------------------------------------------
- */
+/* ---- trees ---------------------------------------------------------------- */
 
 /* Down to a leaf, by the children that lie `part` of SAMPLES - 1 along each
  * page; how deep it lies. False: there is no way. */

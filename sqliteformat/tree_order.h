@@ -1,27 +1,25 @@
 /*
- * tree_order.h - the order in which whoever goes through a database's trees
- * wants their pages.
+ * tree_order.h - the order in which whoever goes through a database's trees wants
+ * their pages.
  *
- * Tree by tree, as the schema names them, itself first: interior pages, level
- * by level, then leaves in the order of their keys, then the overflow of their
- * cells. Who goes through a tree asks for many leaves, and then for the chains
- * of many rows: at once where these are pages with consecutive numbers, else
- * for the first page of each, and for the second when it knows which it is. So
- * a chain that goes on with the next number is one behind the other, and of the
- * others the first pages come first, with all that, then the second ones, and
- * so on.
+ * Tree by tree, as the schema names them, itself first: interior pages, level by level,
+ * then leaves in the order of their keys, then the overflow of their cells. Who goes through
+ * a tree asks for many leaves, and then for the chains of many rows: at once where these
+ * are pages with consecutive numbers, else for the first page of each, and for the second
+ * when he knows which it is. So the pages of a chain that goes on with the next number
+ * come one behind the other, and among these the first pages of all others; then come
+ * the second pages of the others, the third ones, and so on.
  *
- *   (1) a page has one place: the first that leads to it wins, whatever pages
- * say (2) the bytes are foreign: any of them gives an order, in bounded time
- * and memory (12 bytes a page besides the ranks); nothing follows from a wrong
- * one but that scans are slower (3) what is not here leads nowhere (4) leaves
- * are only looked at where they are likely to lead further: those of the
- *       schema, and those of trees where one of some that are looked at has
- * overflow
+ *   (1) a page has one place: the first that leads to it wins, whatever pages say
+ *   (2) the bytes are foreign: any of them gives an order, in bounded time and
+ *       memory (12 bytes a page besides the ranks); nothing follows from a wrong one but
+ *       that scans are slower
+ *   (3) what is not here leads nowhere
+ *   (4) leaves are only looked at where they are likely to lead further: those of the
+ *       schema, and those of trees where one of some that are looked at has overflow
  *
- * Left out, as if no tree reached them: overflow of interior pages of an index,
- * of trees in whose sample none had any, and what a schema record that is cut
- * off names.
+ * Left out, as if no tree reached them: overflow of interior pages of an index, of
+ * trees in whose sample none had any, and what a schema record that is cut off names.
  *
  * Layer: sqliteformat.
  */

@@ -230,6 +230,18 @@ ramet_history_expect_reads(struct ramet_history *history)
     ramet_mutex_unlock(&history->mutex);
 }
 
+/* Does he who looks first look now, and will read? */
+static bool
+is_first_look(struct ramet_history *history)
+{
+    bool is;
+
+    ramet_mutex_lock(&history->mutex);
+    is = history->expects_reads && history->newest_lsn == 0;
+    ramet_mutex_unlock(&history->mutex);
+    return is;
+}
+
 /* The first look, of who is going to read: the newest head and those before it at once,
  * for a map is mostly further back than they are, or there is none. False: it is no
  * such look. */
@@ -278,6 +290,8 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
         if (rc == RAMET_OK)
             rc = ramet_history_step(history, seen, &newest, &decided, err);
     }
+    if (is_first_look(history)) /* two at a time, a name's, were before */
+        ramet_objstore_expect(history->store, FIRST_HEADS - 2);
     if (rc == RAMET_OK && !decided)
         rc = ramet_history_find_newest(history, seen, &newest, &told, err);
     if (rc != RAMET_OK)

@@ -158,6 +158,14 @@ ramet_objstore_read_parts(struct ramet_objstore *store,
     return rc;
 }
 
+void
+ramet_objstore_expect(struct ramet_objstore *store, unsigned count)
+{
+    assert(store != NULL && count > 0);
+    if (store->ops->expect != NULL)
+        store->ops->expect(store, count);
+}
+
 /* Of a directory a read more is a system call. Of a bucket it is headers of 600 bytes and
  * more, a tenth of a millisecond of a processor, and a place among those that may be in
  * flight; and at AWS's prices a GET is what 4.4 KiB are that leave it. */

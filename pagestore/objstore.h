@@ -134,6 +134,8 @@ struct ramet_objstore_ops {
     /* The same of a range alone. NULL: refresh() does. */
     void (*doubt)(struct ramet_objstore *store, const char *key,
                   uint64_t offset, uint64_t len);
+    /* NULL: there is nothing to prepare. */
+    void (*expect)(struct ramet_objstore *store, unsigned count);
     /* NULL: its requests cost nothing. */
     void (*requests)(const struct ramet_objstore *store,
                      struct ramet_store_requests *out);
@@ -212,6 +214,9 @@ ramet_objstore_read_parts(struct ramet_objstore *store,
                           const struct ramet_part *parts, size_t count,
                           ramet_part_visit *visit, void *ctx,
                           struct ramet_err *err);
+/* So many requests at a time, beside what was asked so far, are about to come: what
+ * they need may be set up meanwhile. No wait. */
+void ramet_objstore_expect(struct ramet_objstore *store, unsigned count);
 /* What lies between two places that are read is read along, in one read, where it is
  * no more than this: one read more would cost as much. */
 uint64_t ramet_objstore_gap(const struct ramet_objstore *store);

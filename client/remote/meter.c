@@ -305,6 +305,12 @@ meter_doubt(struct ramet_objstore *store, const char *key, uint64_t offset,
 }
 
 static void
+meter_expect(struct ramet_objstore *store, unsigned count)
+{
+    ramet_objstore_expect(meter_of(store)->inner, count);
+}
+
+static void
 meter_close(struct ramet_objstore *store)
 {
     (void)store; /* `inner` is borrowed, and we are our owner's */
@@ -324,6 +330,7 @@ static const struct ramet_objstore_ops meter_ops = {
     .remove = meter_remove,
     .refresh = meter_refresh,
     .doubt = meter_doubt,
+    .expect = meter_expect,
     .close = meter_close,
 };
 

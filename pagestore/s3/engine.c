@@ -14,6 +14,7 @@
 #include "core/os.h"
 #include "core/os_room.h"
 #include "core/waiting.h"
+#include "pagestore/s3/spare.h"
 
 #define IDLE_MAX RAMET_S3_IN_FLIGHT
 #define IN_FLIGHT_LEAST 8u
@@ -30,12 +31,14 @@ struct ramet_s3_engine {
     bool stop;                       /* mutex */
     bool has_cancelled;              /* mutex: somebody wants one to end */
     struct ramet_s3_exchange *queue; /* mutex: not begun, in order */
+    unsigned expected;               /* mutex: requests at a time; 0: told */
     /* The thread's. */
     struct ramet_s3_exchange *running[RAMET_S3_IN_FLIGHT];
     unsigned running_count, running_max; /* invariant (1) */
     uint64_t looked_ms;                  /* for those that hang */
     CURL *idle[IDLE_MAX];
     unsigned idle_count;
+    struct ramet_s3_spares spares;
 };
 
 static struct ramet_mutex process = RAMET_MUTEX_INIT;
@@ -124,6 +127,8 @@ begin(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
     assert(engine->running_count < engine->running_max); /* invariant (1) */
     if (easy != NULL) {
         ramet_s3_exchange_set_up(x, easy);
+        if (ramet_s3_exchange_only_reads(x))
+            ramet_s3_spares_offer(&engine->spares, easy, x->rank > 0);
         if (curl_multi_add_handle(engine->multi, easy) == CURLM_OK) {
             x->easy = easy;
             ramet_patience_begin(&x->patience, x->stall_timeout_ms,
@@ -244,6 +249,23 @@ end_hung(struct ramet_s3_engine *engine)
     }
 }
 
+/* Connections for what somebody expects to need; the time until some are too old. */
+static uint64_t
+look_after_spares(struct ramet_s3_engine *engine)
+{
+    unsigned expected;
+
+    ramet_mutex_lock(&engine->mutex);
+    expected = engine->expected;
+    engine->expected = 0;
+    ramet_mutex_unlock(&engine->mutex);
+    if (expected > 0)
+        ramet_s3_spares_prepare(&engine->spares, expected, now_ms());
+    return ramet_s3_spares_trim(&engine->spares, now_ms()) > 0
+               ? RAMET_S3_SPARE_AGE_MS
+               : POLL_IDLE_MS;
+}
+
 static bool
 is_stopped(struct ramet_s3_engine *engine)
 {
@@ -261,7 +283,7 @@ run(void *arg)
     struct ramet_s3_engine *const engine = arg;
 
     while (!is_stopped(engine)) {
-        uint64_t wait_ms;
+        uint64_t wait_ms, spare_ms;
         int running;
 
         (void)curl_multi_perform(engine->multi, &running);
@@ -269,6 +291,9 @@ run(void *arg)
         end_cancelled(engine);
         end_hung(engine);
         wait_ms = begin_all(engine);
+        spare_ms = look_after_spares(engine);
+        if (wait_ms > spare_ms)
+            wait_ms = spare_ms;
         if (engine->running_count > 0 && wait_ms > POLL_MS)
             wait_ms = POLL_MS;
         /* Returns at once where something was begun just now. */
@@ -288,6 +313,7 @@ engine_free(struct ramet_s3_engine *engine)
         curl_easy_cleanup(engine->idle[i]);
     if (engine->multi != NULL)
         (void)curl_multi_cleanup(engine->multi);
+    ramet_s3_spares_done(&engine->spares);
     ramet_mutex_done(&engine->mutex);
     ramet_free(engine);
 }
@@ -415,6 +441,18 @@ ramet_s3_start(struct ramet_s3_engine *engine,
     ramet_mutex_unlock(&engine->mutex);
     (void)curl_multi_wakeup(engine->multi);
     return RAMET_OK;
+}
+
+void
+ramet_s3_expect(struct ramet_s3_engine *engine, unsigned count)
+{
+    if (ramet_s3_engine_check(engine, NULL) != RAMET_OK)
+        return;
+    ramet_mutex_lock(&engine->mutex);
+    if (engine->expected < count)
+        engine->expected = count;
+    ramet_mutex_unlock(&engine->mutex);
+    (void)curl_multi_wakeup(engine->multi);
 }
 
 static struct ramet_s3_exchange *

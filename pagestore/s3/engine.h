@@ -53,6 +53,9 @@ ramet_s3_engine_check(const struct ramet_s3_engine *engine,
 RAMET_NODISCARD enum ramet_rc
 ramet_s3_start(struct ramet_s3_engine *engine,
                struct ramet_s3_exchange *exchange, struct ramet_err *err);
+/* So many more requests at a time are about to come, to where the last connection
+ * went: connections are set up for them meanwhile (spare.h). No wait. */
+void ramet_s3_expect(struct ramet_s3_engine *engine, unsigned count);
 /* Wait until one of them is done, or for `timeout_ms`, or until the caller of
  * the verb has had enough (core/waiting.h). NULL: none is. */
 struct ramet_s3_exchange *ramet_s3_wait(struct ramet_s3_engine *engine,

@@ -261,6 +261,13 @@ ramet_s3_exchange_note_end(struct ramet_s3_exchange *x, CURLcode code,
     x->duration_ms = now_ms - atomic_load(&x->began_ms);
 }
 
+bool
+ramet_s3_exchange_only_reads(const struct ramet_s3_exchange *x)
+{
+    assert(x->method != NULL);
+    return strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0;
+}
+
 size_t
 ramet_s3_exchange_received(const struct ramet_s3_exchange *x)
 {

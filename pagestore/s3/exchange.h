@@ -74,6 +74,8 @@ struct ramet_s3_exchange {
 
 /* Have `easy`, which is as new, do it. */
 void ramet_s3_exchange_set_up(struct ramet_s3_exchange *exchange, CURL *easy);
+/* Nothing is changed by it. */
+bool ramet_s3_exchange_only_reads(const struct ramet_s3_exchange *exchange);
 /* It ended with `code`: note what its handle has to say of it. */
 void ramet_s3_exchange_note_end(struct ramet_s3_exchange *exchange,
                                 CURLcode code, uint64_t now_ms);

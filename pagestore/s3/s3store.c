@@ -228,6 +228,15 @@ s3_requests(const struct ramet_objstore *store,
 }
 
 static void
+s3_expect(struct ramet_objstore *store, unsigned count)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+
+    assert(count > 0);
+    ramet_s3_expect(s3->caller.bucket->engine, count);
+}
+
+static void
 s3_close(struct ramet_objstore *store)
 {
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
@@ -251,6 +260,7 @@ static const struct ramet_objstore_ops s3_ops = {
     .first = s3_first,
     .remove = s3_remove,
     .remove_many = ramet_s3_remove_many,
+    .expect = s3_expect,
     .requests = s3_requests,
     .close = s3_close,
 };

@@ -214,6 +214,25 @@ class Counts(BucketTest):
             self.assertEqual(self.fake.kinds(),
                              {"get": 1 + 1 + commits + 3, "list": 2})
 
+    def test_opening__has_connections_before_it_asks_for_the_heads(self):
+        """The newest commit is told once there are as many as there may be heads."""
+        self.bound(20000)
+        seen = []
+
+        def hook(request):
+            if request.kind == "list" and \
+                    "/commits/" in request.query["prefix"]:
+                seen.append(self.fake.server.wait_for_accepted(before + 8) -
+                            before)
+
+        before = self.fake.server.accepted
+        self.fake.hooks.append(hook)
+        self.sql(self.path("c.db"), "db.execute('PRAGMA schema_version')",
+                 keys=True, remote=self.url())
+        self.assertEqual(seen[0], 8)
+        # And then one for each spare one that was of use, of three parts at a time.
+        self.assertLessEqual(self.fake.server.accepted - before, 8 + 3)
+
     def schema_of(self, name):
         self.fake.forget()
         self.sql(self.path(name), "db.execute('PRAGMA schema_version')",

@@ -178,6 +178,20 @@ class FakeS3:
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 128
+    accepted = 0  # connections so far
+    more = threading.Condition()
+
+    def get_request(self):
+        found = super().get_request()
+        with self.more:
+            self.accepted += 1
+            self.more.notify_all()
+        return found
+
+    def wait_for_accepted(self, count, patience_s=20):
+        with self.more:
+            self.more.wait_for(lambda: self.accepted >= count, patience_s)
+            return self.accepted
 
     def handle_error(self, request, client_address):
         pass  # a peer that left

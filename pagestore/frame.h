@@ -59,7 +59,7 @@ void ramet_frame_reader_free(struct ramet_frame_reader *reader);
 
 /* Bytes of an object, place->length_bytes of them from place->offset_bytes on, that
  * were read with something else: frames in them cost no read of
- * ramet_frame_read_many(). A copy is kept of the last ones, 64 KiB in all; the hash is
+ * ramet_frame_read_many(). A copy is kept of the last ones, 256 KiB in all; the hash is
  * not looked at. */
 void
 ramet_frame_reader_keep(struct ramet_frame_reader *reader,

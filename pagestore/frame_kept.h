@@ -1,6 +1,6 @@
 /*
- * frame_kept.h - bytes of objects that came along with others: frames that lie in
- * them cost no read.
+ * frame_kept.h - bytes of objects that came along with others, and blocks of deltas,
+ * which have pages of several batches: frames that lie in them cost no read.
  *
  *   (1) They are what the store said, unverified, as what is read is: who uses a
  *       frame of them looks at its hash, and drops them if it is another.
@@ -14,8 +14,8 @@
 #include "core/thread.h"
 #include "pagestore/extent.h"
 
-#define RAMET_KEPT_MAX 8u
-#define RAMET_KEPT_BYTES (64u << 10)
+#define RAMET_KEPT_MAX 64u
+#define RAMET_KEPT_BYTES (256u << 10)
 
 struct ramet_kept_bytes {
     struct ramet_extent place; /* its hash is not looked at */

@@ -218,6 +218,33 @@ take_range(struct many *many, const struct range *range, uint8_t *bytes,
     return rc;
 }
 
+/* Blocks of deltas have pages that others will read soon. */
+static void
+keep_blocks(struct many *many, const struct range *range, const uint8_t *bytes)
+{
+    if ((many->reader->store->traits & RAMET_STORE_READS_PARTS) == 0)
+        return;
+    for (size_t i = 0; i < range->count; i++) {
+        const struct ramet_extent *const place = &range->frames[i]->extent;
+
+        if (range->frames[i]->kind == RAMET_FRAME_DELTAS)
+            ramet_kept_add(&many->reader->kept, place,
+                           bytes + (place->offset_bytes - range->offset));
+    }
+}
+
+/* A range was read. */
+static enum ramet_rc
+take_read(struct many *many, const struct range *range, uint8_t *bytes,
+          const char *key, struct ramet_err *err)
+{
+    const enum ramet_rc rc = take_range(many, range, bytes, key, err);
+
+    if (rc == RAMET_OK)
+        keep_blocks(many, range, bytes);
+    return rc;
+}
+
 /* Ranges that are read at once: those of many->parts. */
 struct at_once {
     struct many *many;
@@ -260,7 +287,7 @@ take_waiting(struct at_once *at_once, bool all, struct ramet_err *err)
             (!all && waits_for_dict(at_once, &at_once->ranges[i])))
             continue;
         many->waits[i] = false;
-        rc = take_range(many, &at_once->ranges[i], part->buf, part->key, err);
+        rc = take_read(many, &at_once->ranges[i], part->buf, part->key, err);
     }
     return rc;
 }
@@ -286,8 +313,8 @@ take_part(void *ctx, const struct ramet_part *part, size_t got,
     range = index - at_once->dict_count;
     many->waits[range] = waits_for_dict(at_once, &at_once->ranges[range]);
     return many->waits[range] ? RAMET_OK
-                              : take_range(many, &at_once->ranges[range],
-                                           part->buf, part->key, err);
+                              : take_read(many, &at_once->ranges[range],
+                                          part->buf, part->key, err);
 }
 
 static bool
@@ -441,6 +468,27 @@ take_all_kept(struct many *many, struct ramet_err *err)
     return rc;
 }
 
+/* Blocks that are here are taken one by one, and go into no range; how many frames
+ * are left of those in `sorted`. */
+static size_t
+take_kept_blocks(struct many *many, const struct ramet_frame **sorted,
+                 size_t count, enum ramet_rc *rc, struct ramet_err *err)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < count && *rc == RAMET_OK; i++) {
+        const struct ramet_extent *const place = &sorted[i]->extent;
+        const struct range one = {place->offset_bytes,
+                                  place->offset_bytes + place->length_bytes,
+                                  &sorted[i], 1};
+
+        if (sorted[i]->kind != RAMET_FRAME_DELTAS ||
+            !take_kept(many, &one, rc, err))
+            sorted[left++] = sorted[i];
+    }
+    return left;
+}
+
 static enum ramet_rc
 read_ranges(struct many *many, struct ramet_err *err)
 {
@@ -515,7 +563,9 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
         rc = ramet_frame_check(&frames[i], err);
         sorted[i] = &frames[i];
     }
-    if (rc == RAMET_OK) {
+    if (rc == RAMET_OK)
+        frame_count = take_kept_blocks(&many, sorted, frame_count, &rc, err);
+    if (rc == RAMET_OK && frame_count > 0) {
         find_ranges(&many, sorted, frame_count);
         rc = read_ranges(&many, err);
     }

@@ -177,6 +177,35 @@ page__costs_three_exchanges_then_two(void **state)
     line_close(&f);
 }
 
+/* A block of deltas has pages of several reads: it comes once. */
+static void
+block_of_deltas__is_read_once(void **state)
+{
+    struct model_change change = {
+        .page_size = 512, .least = 3000, .page_count = 3000};
+    struct reader r;
+    struct line f;
+
+    (void)state;
+    line_of(&f, 3000, 100);
+    f.model.never_inline = true; /* else it comes with its head */
+    change.page_size = f.model.versions[f.model.lsn].page_size;
+    ramet_pageset_init(&change.changed);
+    assert_int_equal(ramet_pageset_add(&change.changed, 10), RAMET_OK);
+    assert_int_equal(ramet_pageset_add(&change.changed, 2500), RAMET_OK);
+    model_commit(&f.model, &change);
+    ramet_pageset_done(&change.changed);
+    (void)open_volume(&f, &r);
+    (void)read_page(&r, 10);
+    (void)read_page(&r, 2500);
+    for (unsigned i = 0; i < 2; i++) {
+        (void)read_page(&r, i == 0 ? 10 : 2500);
+        assert_int_equal(ramet_faultstore_counts(f.store).reads, 1);
+    }
+    ramet_history_close(r.history);
+    line_close(&f);
+}
+
 int
 main(void)
 {
@@ -185,6 +214,7 @@ main(void)
         cmocka_unit_test(
             opening__after_commits_of_fresh_processes_takes_as_many),
         cmocka_unit_test(page__costs_three_exchanges_then_two),
+        cmocka_unit_test(block_of_deltas__is_read_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

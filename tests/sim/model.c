@@ -586,6 +586,19 @@ sim_store_restored(void)
     model.restored_at = model.count;
 }
 
+/* (6): what it stands on may be a fence, which changed nothing, so that its own commits
+ * since come from nothing that was taken. */
+void
+sim_place_cannot_be_kept(const struct sim_place *place)
+{
+    if (model.restores == 0)
+        sim_fail("%s stands on what is gone, and nothing was restored",
+                 place->name);
+    for (uint32_t i = model.restored_at; i < model.count; i++)
+        if (model.versions[i].place == place)
+            model.versions[i].was_taken = true;
+}
+
 unsigned
 sim_restores(void)
 {

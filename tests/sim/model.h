@@ -21,6 +21,8 @@
  *   (6) where the store was restored from a copy, what the copy lacks is excused
  *       of (3) and (5), and a pull on a place that was seen to stand on it fails:
  *       who has it is told. From then on the line goes on from the copy's end
+ *       What is committed on what a restore took, a fence say, may be lost with it
+ *       where a reset says that no whole copy can be had
  *   (7) where bits of a place's files flipped, calls there may fail for damage, and
  *       what nobody else has may be lost with a replica that is given up for it.
  *       Of the log's end that may be gone as if it had never been written of which
@@ -162,6 +164,8 @@ SIM_API bool sim_lsn_was_taken(uint64_t lsn, unsigned restores);
 SIM_API void
 sim_in_step(const struct sim_place *place, const struct sim_look *look,
             uint64_t commits, const char *what, const char *who);
+/* A reset says that pages of it are neither here nor in the remote. */
+SIM_API void sim_place_cannot_be_kept(const struct sim_place *place);
 /* What a process saw as the newest, for the copy. */
 SIM_API void sim_newest_seen(uint64_t lsn, uint32_t version);
 bool sim_newest_is(uint64_t lsn, uint32_t *out_version);

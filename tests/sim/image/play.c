@@ -397,8 +397,10 @@ gives_way(struct sim_handle *h, enum ramet_rc why)
         return false;
     sim_upheaval(sim_env->place, true);
     rc = sim_driver()->verb(h, SIM_RESET, &lsn, &err);
-    if (rc == RAMET_EWENTBACK)
+    if (rc == RAMET_EWENTBACK) {
+        sim_place_cannot_be_kept(sim_env->place);
         rc = sim_driver()->verb(h, SIM_DISCARD, &lsn, &err);
+    }
     sim_upheaval(sim_env->place, false);
     return is_well("reset", rc, &err);
 }

@@ -7,8 +7,8 @@
     workload.py update   DB --count N        N random rows in one transaction
     workload.py commits  DB --count N        N one-row transactions
     workload.py ycsb-a|ycsb-b|ycsb-c DB      reads and updates by Zipf's law
-    workload.py prepare  DB                  tables for the six that follow
-    workload.py integer|random|ascending|delete|grow|fts|json DB --count N
+    workload.py prepare  DB                  tables for those that follow
+    workload.py integer|random|ascending|delete|grow|fts|fts-short|json DB --count N
                                              one transaction of N rows
     workload.py each     DB --count N        N updates of a row, pushed one by one
 
@@ -244,11 +244,13 @@ def count_up(db, options):
             list(chosen(db, "users", options)))
 
 
-def add_docs(_, options):
-    rnd = random.Random(options.seed + 78)
-    return ("INSERT INTO docs VALUES(?)",
-            [(" ".join(rnd.choices(WORDS, k=80)),)
-             for _ in range(options.count)])
+def add_docs(words):
+    def statement(_, options):
+        rnd = random.Random(options.seed + 78)
+        return ("INSERT INTO docs VALUES(?)",
+                [(" ".join(rnd.choices(WORDS, k=words)),)
+                 for _ in range(options.count)])
+    return statement
 
 
 def edit_json(db, options):
@@ -269,7 +271,8 @@ def each(db, options):
 WORKLOADS = {
     "prepare": prepare, "random": in_one(insert_random),
     "ascending": in_one(insert_ascending), "delete": in_one(delete_some),
-    "grow": in_one(grow_some), "fts": in_one(add_docs),
+    "grow": in_one(grow_some), "fts": in_one(add_docs(80)),
+    "fts-short": in_one(add_docs(20)),
     "json": in_one(edit_json), "integer": in_one(count_up), "each": each,
     "generate": generate, "wide": wide, "bulk": bulk, "update": update, "commits": commits,
     "ycsb-a": lambda db, options: ycsb(db, options, 0.5),

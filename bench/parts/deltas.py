@@ -26,7 +26,7 @@ KINDS = (
     ("ascending inserts, 1,000", "ascending", 1000),
     ("deletes, 100", "delete", 100), ("10,000 rows", "delete", 10000),
     ("growing rows, 100", "grow", 100), ("10,000 rows", "grow", 10000),
-    ("FTS5, 100 documents", "fts", 100), ("JSON edits, 1,000", "json", 1000))
+    ("FTS5, 100 documents", "fts", 100), ("100 of 20 words", "fts-short", 100), ("JSON edits, 1,000", "json", 1000))
 
 
 def workload(*words):

@@ -57,6 +57,7 @@ struct ramet_deltas {
     uint32_t window_last; /* the last page that was looked for */
     struct ramet_finder *finder;
     bool is_indexed; /* the finder has the window's */
+    bool has_all;    /* it has those of all windows */
     uint32_t name_capacity;
     uint32_t position; /* of the next delta in the commit's set */
 };
@@ -295,7 +296,7 @@ index_window(struct ramet_deltas *deltas, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     assert(deltas->slot_count <= deltas->slots_max);
-    if (deltas->is_indexed)
+    if (deltas->is_indexed || deltas->has_all)
         return RAMET_OK;
     if (deltas->finder == NULL)
         rc = ramet_finder_new(deltas->page_size,
@@ -316,11 +317,46 @@ index_window(struct ramet_deltas *deltas, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/* The finder, which has the window, has the images of all other windows as well. They are
+ * read for that one by one, and again as their windows come. */
+static void
+index_others(struct ramet_deltas *deltas)
+{
+    const struct ramet_pageset *const pages = deltas->job->pages;
+    const uint32_t spare = deltas->slots_max;
+    const uint32_t most = deltas->commit->least_page_count;
+    const uint32_t last = deltas->job->base->page_count < most
+                              ? deltas->job->base->page_count
+                              : most;
+
+    assert(deltas->finder != NULL && deltas->is_indexed);
+    deltas->has_all = true;
+    for (size_t i = 0; i < pages->run_count; i++) {
+        const struct ramet_run run = pages->runs[i];
+
+        for (uint64_t p = run.first; p <= run.last && p <= last; p++) {
+            const uint32_t slot = find_slot(deltas, (uint32_t)p);
+            struct ramet_delta_shape shape;
+
+            if (slot < deltas->slot_count && deltas->slots[slot].pgno == p)
+                continue;
+            deltas->slots[spare] = (struct slot){.pgno = (uint32_t)p};
+            gather(deltas, spare, spare + 1);
+            if (!deltas->slots[spare].has_image)
+                continue;
+            shape = shape_of(deltas, (uint32_t)p, image_of(deltas, spare));
+            ramet_finder_add(deltas->finder, (uint32_t)p,
+                             image_of(deltas, spare), &shape);
+        }
+    }
+}
+
 /* The slot of another page's image that has much of `page`; RAMET_FINDER_NONE: none
- * has. *out_is_own_worse: the page's own has much less. */
+ * has. `all`: it may be of any window. *out_is_own_worse: the page's own has much less. */
 static enum ramet_rc
 find_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
-           uint32_t *out_slot, bool *out_is_own_worse, struct ramet_err *err)
+           bool all, uint32_t *out_slot, bool *out_is_own_worse,
+           struct ramet_err *err)
 {
     const struct ramet_delta_shape shape = shape_of(deltas, pgno, page);
     const enum ramet_rc rc = index_window(deltas, err);
@@ -331,6 +367,8 @@ find_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
     *out_is_own_worse = false;
     if (rc != RAMET_OK)
         return rc;
+    if (all && !deltas->has_all)
+        index_others(deltas);
     other =
         ramet_finder_ask(deltas->finder, page, &shape, pgno, out_is_own_worse);
     if (other == RAMET_FINDER_NONE)
@@ -479,7 +517,8 @@ try_page(struct ramet_deltas *deltas, uint32_t own, uint32_t pgno,
     was_tried = out_choice->length > 0;
     if (rc != RAMET_OK || (was_tried && out_choice->length <= OTHER_FROM))
         return rc;
-    rc = find_other(deltas, pgno, page, &other, &is_own_worse, err);
+    /* What came from elsewhere may come from a page of a later window. */
+    rc = find_other(deltas, pgno, page, !was_tried, &other, &is_own_worse, err);
     if (rc == RAMET_OK && !was_tried && !is_own_worse)
         rc = try_base(deltas, own, pgno, page, most, out_choice, err);
     if (rc == RAMET_OK)

@@ -554,6 +554,39 @@ push__of_content_that_moved_names_the_page_that_had_it(void **state)
     ramet_file_close(file);
 }
 
+/* More changes than there are bases in memory at a time: what pages have from others that
+ * come much later is found as well. */
+static void
+push__of_content_that_moved_far_names_the_page_that_had_it(void **state)
+{
+    enum { MANY = 4200, MOVED = 60, FAR = MANY - MOVED };
+    const size_t size = (size_t)MANY * PAGE, moved = (size_t)MOVED * PAGE;
+    struct world *const world = *state;
+    struct ramet_file *file = world_open(world, 0, "a");
+    uint8_t *const all = malloc(size), *const some = malloc(moved);
+
+    assert_true(all != NULL && some != NULL);
+    ramet_remote_client_store(world->clients[0])->traits |=
+        RAMET_STORE_CHECKS_COMMITS;
+    world_fill(all, size, 1);
+    world_write(file, 0, all, size);
+    OK(ramet_file_push(file, NULL, e));
+    lsn = 1;
+    file = reopen(world, file); /* all of it is in the file */
+    for (size_t i = 0; i < MANY; i++)
+        all[i * PAGE + 5] ^= 1;
+    memcpy(some, all + 10 * PAGE, moved);
+    memcpy(all + 10 * PAGE, all + (size_t)FAR * PAGE, moved);
+    memcpy(all + (size_t)FAR * PAGE, some, moved);
+    world_write(file, 0, all, size);
+    /* Images of so many pages would be twice that. */
+    assert_in_range(push(world, file), 1, (size_t)MOVED * IMAGE / 2);
+    world_expect_remote(world, lsn, all, size);
+    ramet_file_close(file);
+    free(all);
+    free(some);
+}
+
 /* ---- in memory --------------------------------------------------------------- */
 
 static void
@@ -790,6 +823,7 @@ main(void)
         T(bases__that_are_full_of_what_stays_are_not_written_anew_by_each_push),
         T(bases__without_room_send_images),
         T(push__of_content_that_moved_names_the_page_that_had_it),
+        T(push__of_content_that_moved_far_names_the_page_that_had_it),
         cmocka_unit_test(finder__finds_the_page_whose_content_moved),
         cmocka_unit_test(finder__tells_whether_the_own_page_has_far_less),
         cmocka_unit_test(recent_bases__are_those_that_were_put_last),

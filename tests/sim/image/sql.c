@@ -118,6 +118,8 @@ refused(sqlite3 *db, int code, struct ramet_err *err)
         rc = RAMET_EUNREACHABLE;
     else if (strstr(text, "went back in time") != NULL)
         rc = RAMET_EWENTBACK;
+    else if (strstr(text, "there is no LSN") != NULL)
+        rc = RAMET_ENOTFOUND;
     return RAMET_FAIL(err, rc, "%s (%d)", text, code);
 }
 

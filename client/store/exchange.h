@@ -55,8 +55,8 @@ ramet_session_open_state(const char *path,
                          struct ramet_replica_state *state,
                          struct ramet_err *err);
 
-/* Is a transaction of this process under way that writes? A hint, which costs nothing: it
- * may be over by now. */
+/* Is a transaction of this process under way that writes, or a checkpoint, which the next
+ * one may wait for? A hint, which costs nothing: it may be over by now. */
 bool ramet_replica_is_written(const struct ramet_replica *replica);
 
 /* Where this process has many replicas open, one that nobody is at keeps few

@@ -381,5 +381,6 @@ ramet_session_truncate(struct ramet_session *session, uint64_t byte_length,
 bool
 ramet_replica_is_written(const struct ramet_replica *replica)
 {
-    return ramet_is_held(replica, RAMET_LOCK_WRITE);
+    return ramet_is_held(replica, RAMET_LOCK_WRITE) ||
+           ramet_is_held(replica, RAMET_LOCK_CHECKPOINT);
 }

@@ -45,6 +45,12 @@ HOLLOW = {"hollow": hollow.SMALL, "vast": hollow.LARGE}
 OSLO = ("FROM users WHERE city = 'Oslo' ORDER BY created LIMIT %d)")
 
 
+# Each row leads to others, twice, and on to the pages of a long value.
+JOIN = ("SELECT sum(length(docs.body) + length(torn.body)) FROM (SELECT kind "
+        "FROM kv WHERE k > 'a' LIMIT 60) AS some JOIN docs ON docs.id = "
+        "some.kind * 7 + 1 JOIN torn ON torn.id = some.kind * 9 + 1")
+
+
 class Case:
     """A question to a database; `before`: what was asked before. Marks: exchanges
     at most, the link's rate at least in per cent, pages that may come for each that
@@ -156,6 +162,8 @@ CASES = (
     Case("1,000 rows looked up, after ramet_prefetch",
          "SELECT sum(balance) FROM (SELECT balance " + OSLO % 1000,
          ("ask Oslo",), trips=2, brought=1.1),
+    Case("join of three tables, after ramet_prefetch", JOIN, ("ask join",),
+         base="shapes", trips=2, brought=1.1),
     Case("five questions, with a warm profile",
          ["SELECT * FROM users WHERE id = 250000",
           "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' "
@@ -166,6 +174,7 @@ CASES = (
          trips=2, brought=1.2, profile="bench"),
 )
 BEFORE = {
+    "ask join": "SELECT ramet_prefetch('%s')" % JOIN.replace("'", "''"),
     "ask words": "SELECT ramet_prefetch('SELECT rowid FROM words WHERE words "
                  "MATCH ''w17 w23'' ORDER BY rank LIMIT 10')",
     "ask Oslo": "SELECT ramet_prefetch('SELECT sum(balance) FROM (SELECT "

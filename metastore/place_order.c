@@ -58,6 +58,12 @@ ramet_history_pays_for_ranges(const struct ramet_history *history)
     return (history->store->traits & RAMET_STORE_IS_PAID) != 0;
 }
 
+bool
+ramet_history_reads_ranges(const struct ramet_history *history)
+{
+    return (history->store->traits & RAMET_STORE_SENDS_AHEAD) == 0;
+}
+
 enum ramet_rc
 ramet_history_sort_by_place(struct ramet_history *history,
                             const struct ramet_point *at, uint32_t *io_pgnos,

@@ -23,7 +23,7 @@ ramet_absent_list_begin(struct ramet_absent_list *list,
         .history = history,
         .at = ramet_head_point(head),
         .page_size = head->page_size,
-        .is_by_place = ramet_history_pays_for_ranges(history),
+        .is_by_place = ramet_history_reads_ranges(history),
         .after = after,
         .pgnos = ramet_alloc(RAMET_ABSENT_AT_ONCE * sizeof(*list->pgnos))};
     return list->pgnos != NULL

@@ -2,7 +2,7 @@
  * absent_list.h - the pages that are not here, some at a time, in the order in which
  * they are best asked for.
  *
- * That is the order of the file; but where each range is a request (a bucket) those of a
+ * That is the order of the file; but where ranges are read (a bucket, a directory) those of a
  * group come by where they lie (docs/format.md, "Frame table"), as far as that is
  * known: what is asked for at a time is few ranges then.
  *

@@ -428,25 +428,7 @@ class Counts(BucketTest):
         self.assertEqual(self.read(self.path("copy.bin")), self.read(path))
 
     def scattered(self):
-        """A volume of some 7,000 pages whose trees grew side by side, in no order:
-        each has its pages all over the file."""
-        path = self.path("scattered.db")
-        db = sqlite3.connect(path, isolation_level=None)
-        db.executescript("""
-            CREATE TABLE t(id INTEGER PRIMARY KEY, k TEXT, v TEXT);
-            CREATE INDEX t_k ON t(k);
-            CREATE TABLE w(k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID;
-            CREATE TABLE docs(id INTEGER PRIMARY KEY, body BLOB);
-            BEGIN""")
-        for i in range(60000):
-            n = i * 7919 % 60013
-            k = "%08x" % (n * 2654435761 % 2**32)
-            db.execute("INSERT INTO t VALUES(?, ?, ?)", (n, k, k * 20))
-            db.execute("INSERT INTO w VALUES(?, ?)", (k, k * 10))
-            if i % 60 == 0:
-                db.execute("INSERT INTO docs VALUES(?, ?)", (n, k * 900))
-        db.execute("COMMIT")
-        db.close()
+        path = self.make_scattered(self.path("scattered.db"))
         self.ramet("init", path, "--remote", self.url("scattered"))
         return path
 

@@ -570,6 +570,20 @@ for push in range(2, 200):
         self.assertLess(result["requests"], result["pages"] // a_request)
         self.assert_same_file(self.path("b.db"), self.path("large.db"))
 
+    def test_hydrate__of_scattered_pages_reads_what_lies_together(self):
+        """Nothing between them, which is other trees' and comes anyway."""
+        path = self.make_scattered(self.path("large.db"))
+        self.ramet("init", path, "--remote", self.url("large"))
+        self.ramet("clone", self.url("large"), "b.db")
+        result = self.json("hydrate", "b.db")
+        self.assertGreater(result["pages"], 6000)
+        self.assertLess(result["requests"], result["pages"] // 100)
+        if not self.server:
+            stored = max(len(self.get_object(key))
+                         for key in self.keys("/segments/"))
+            self.assertLess(result["bytes"], stored * 1.1)
+        self.assert_same_file(self.path("b.db"), path)
+
     def test_hydrate__brings_every_page(self):
         self.bound()
         b = self.cloned()

@@ -122,7 +122,8 @@ line_up_to(struct line *f, uint32_t pages, unsigned delta_percent,
 }
 
 static void
-encode_next(struct line *f, uint32_t pgno, struct ramet_buf *out)
+encode_pages(struct line *f, uint32_t first, uint32_t count,
+             struct ramet_buf *out)
 {
     const struct model_version *const now = &f->model.versions[f->model.lsn];
     struct model_change change = {.page_size = now->page_size,
@@ -133,13 +134,20 @@ encode_next(struct line *f, uint32_t pgno, struct ramet_buf *out)
 
     ramet_buf_init(out, 1u << 20);
     ramet_pageset_init(&change.changed);
-    assert_int_equal(ramet_pageset_add(&change.changed, pgno), RAMET_OK);
+    for (uint32_t pgno = first; pgno < first + count; pgno++)
+        assert_int_equal(ramet_pageset_add(&change.changed, pgno), RAMET_OK);
     assert_int_equal(ramet_history_newest(f->model.history, &base, NULL),
                      RAMET_OK);
     assert_int_equal(
         model_encode(&f->model, &base, &change, &id, 1000, out, NULL),
         RAMET_OK);
     ramet_pageset_done(&change.changed);
+}
+
+static void
+encode_next(struct line *f, uint32_t pgno, struct ramet_buf *out)
+{
+    encode_pages(f, pgno, 1, out);
 }
 
 static bool
@@ -193,7 +201,7 @@ check_refuses_lies(struct line *f, struct ramet_buf *object, size_t len)
                      RAMET_OK);
 }
 
-/* With a delta of its own, with an earlier one's, with none; and with its own map. */
+/* With a delta of its own, with an earlier one's, with none. */
 static void
 validate__refuses_another_place_of_page_1(void **state)
 {
@@ -213,6 +221,38 @@ validate__refuses_another_place_of_page_1(void **state)
         encode_next(&f, cases[i].first, &object);
         assert_true(says(&f, &object, &commit));
         assert_int_equal(commit.lsn, EVERY);
+        check_refuses_lies(&f, &object, said_bytes(&commit));
+        ramet_commit_done(&commit);
+        ramet_buf_done(&object);
+        line_close(&f);
+    }
+}
+
+/* The same of commits with their own map: page 1 with an image and with a delta of
+ * theirs, and as it was before. */
+static void
+validate__knows_page_1_beside_an_own_map(void **state)
+{
+    static const struct {
+        uint32_t first;
+        unsigned delta_percent;
+    } cases[] = {{1, 0}, {1, 75}, {2, 0}, {2, 75}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ramet_commit_object commit;
+        struct ramet_buf object;
+        struct line f;
+
+        line_up_to(&f, 6000, 100, cases[i].first, 1);
+        f.model.delta_percent = cases[i].delta_percent;
+        f.model.segment_pages = 2;
+        encode_pages(&f, cases[i].first, 5900, &object);
+        (void)says(&f, &object, &commit);
+        assert_true(ramet_commit_has_own_map(&commit));
+        assert_true(commit.says_first_page);
+        assert_int_equal(ramet_pageset_contains(&commit.deltas.pages, 1),
+                         i == 1);
         check_refuses_lies(&f, &object, said_bytes(&commit));
         ramet_commit_done(&commit);
         ramet_buf_done(&object);
@@ -284,6 +324,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_page__has_the_vectors),
         cmocka_unit_test(validate__refuses_another_place_of_page_1),
+        cmocka_unit_test(validate__knows_page_1_beside_an_own_map),
         cmocka_unit_test(commit__says_it_where_it_is_due_alone),
         cmocka_unit_test(verify__finds_another_place_of_page_1),
     };

@@ -148,7 +148,8 @@ ramet_table_ahead(struct ramet_history *history,
     return end;
 }
 
-/* Read chunk `index`, held, and perhaps some after it into the cache. */
+/* Read chunk `index`, held, and perhaps some after it into the cache, up to one that is
+ * damaged: whoever needs that finds it so. */
 static enum ramet_rc
 read_chunks(struct ramet_table_cursor *cursor,
             const struct ramet_commit_object *commit,
@@ -170,7 +171,6 @@ read_chunks(struct ramet_table_cursor *cursor,
                                         .segment = segment->id};
     char key[RAMET_KEY_MAX];
     uint8_t *const bytes = ramet_alloc((size_t)length);
-    struct ramet_lru_entry *wanted = NULL;
     enum ramet_rc rc;
 
     assert(index < end && length > 0);
@@ -179,22 +179,19 @@ read_chunks(struct ramet_table_cursor *cursor,
     ramet_extent_key(&extent, key);
     rc = ramet_objstore_read_full(cursor->history->store, key, start, bytes,
                                   (size_t)length, err);
-    for (uint32_t i = index; rc == RAMET_OK && i < end; i++) {
+    if (rc == RAMET_OK)
+        rc = keep_right(cursor->history, segment, index, key, bytes, out_entry,
+                        err);
+    for (uint32_t i = index + 1; rc == RAMET_OK && i < end; i++) {
         struct ramet_lru_entry *entry = NULL;
 
-        rc = keep_right(cursor->history, segment, i, key,
-                        bytes + (segment->chunks[i].offset_bytes - start),
-                        &entry, err);
-        if (rc == RAMET_OK && i == index)
-            wanted = entry;
-        else if (rc == RAMET_OK)
-            ramet_history_release(cursor->history, entry);
+        if (keep_right(cursor->history, segment, i, key,
+                       bytes + (segment->chunks[i].offset_bytes - start),
+                       &entry, NULL) != RAMET_OK)
+            break;
+        ramet_history_release(cursor->history, entry);
     }
     ramet_free(bytes);
-    if (rc == RAMET_OK)
-        *out_entry = wanted;
-    else
-        ramet_history_release(cursor->history, wanted);
     return rc;
 }
 

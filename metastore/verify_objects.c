@@ -192,6 +192,8 @@ struct sweep {
     uint64_t at;
     struct piece *pieces; /* noted, and not gone through yet: its frames */
     size_t piece_count, piece_capacity;
+    bool
+        has_gaps; /* a part of its table is damaged: what that names is unknown */
 };
 
 /* Of the object's bytes. */
@@ -207,7 +209,7 @@ sweep_to(struct sweep *s, uint64_t offset, uint64_t length,
          struct ramet_err *err)
 {
     assert(length > 0);
-    if (offset != s->at)
+    if (offset != s->at && (offset < s->at || !s->has_gaps))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: nothing refers to the bytes at %" PRIu64, s->key,
                           s->at);
@@ -287,7 +289,8 @@ note_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
     return rc;
 }
 
-/* The frames that the chunks name, then the chunks themselves. */
+/* The frames that the chunks name, then the chunks themselves, which were read for
+ * that: it remains that nothing lies between them. */
 static enum ramet_rc
 sweep_chunks(struct sweep *s, struct ramet_err *err)
 {
@@ -299,14 +302,16 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
     assert(segment->chunk_count > 0);
     for (uint32_t i = 0; i < segment->chunk_count; i++) {
         rc = ramet_table_cursor_load(cursor, s->commit, segment, i, &found);
-        if (rc != RAMET_OK)
-            return ramet_verify_note(s->v, rc, &found, err);
-        rc = note_frames(s, cursor->frames, cursor->frame_count, err);
+        s->has_gaps = s->has_gaps || rc != RAMET_OK;
+        rc = rc == RAMET_OK
+                 ? note_frames(s, cursor->frames, cursor->frame_count, err)
+                 : ramet_verify_note(s->v, rc, &found, err);
         if (rc != RAMET_OK)
             return rc;
     }
     rc = sweep_noted(s, err);
-    for (uint32_t i = 0; rc == RAMET_OK && i < segment->chunk_count; i++) {
+    for (uint32_t i = 0;
+         rc == RAMET_OK && !s->has_gaps && i < segment->chunk_count; i++) {
         const struct ramet_table_chunk *const chunk = &segment->chunks[i];
 
         rc = ramet_verify_note(s->v,
@@ -364,8 +369,9 @@ sweep_by_map(struct sweep *s, struct ramet_err *err)
         pgno = ramet_pageset_next(&s->commit->changed, pgno);
         if (pgno == 0 || pgno > s->segment->last_pgno)
             break;
-        rc = ramet_verify_note(s->v, note_page(s, pgno, &last, &found), &found,
-                               err);
+        rc = note_page(s, pgno, &last, &found);
+        s->has_gaps = s->has_gaps || rc != RAMET_OK;
+        rc = ramet_verify_note(s->v, rc, &found, err);
     }
     return rc == RAMET_OK ? sweep_noted(s, err) : rc;
 }
@@ -437,7 +443,7 @@ ramet_verify_segment(struct ramet_verify *v,
         has_table = false;
     }
     ramet_free(s.pieces);
-    if (rc == RAMET_OK && has_table && s.at != start + end)
+    if (rc == RAMET_OK && has_table && !s.has_gaps && s.at != start + end)
         rc = ramet_verify_note(
             v,
             RAMET_FAIL(&found, RAMET_ECORRUPT,

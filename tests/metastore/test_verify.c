@@ -131,6 +131,101 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
     free(keys);
 }
 
+static void
+flip(struct line *f, const char *key, uint64_t at)
+{
+    uint64_t size;
+    uint8_t *bytes;
+
+    assert_int_equal(ramet_objstore_size(f->inner, key, &size, NULL), RAMET_OK);
+    assert_true(at < size);
+    bytes = malloc((size_t)size);
+    assert_int_equal(
+        ramet_objstore_read_full(f->inner, key, 0, bytes, (size_t)size, NULL),
+        RAMET_OK);
+    bytes[at] ^= 1;
+    put_back(f->inner, key, bytes, (size_t)size);
+    free(bytes);
+}
+
+static enum ramet_rc
+take_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    (void)pgno;
+    (void)page;
+    (void)err;
+    ++*(unsigned *)ctx;
+    return RAMET_OK;
+}
+
+/* A page that this part of the table names. */
+static enum ramet_rc
+read_first_of(struct line *f, const struct ramet_segment_info *segment,
+              uint32_t chunk)
+{
+    const uint32_t pgno = segment->chunks[chunk].first_pgno;
+    struct ramet_head head;
+    struct ramet_point at;
+    unsigned count = 0;
+    enum ramet_rc rc;
+
+    assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                     RAMET_OK);
+    at = ramet_head_point(&head);
+    rc = ramet_history_read_pages(f->model.history, &at, &pgno, 1, false,
+                                  take_page, &count, NULL);
+    assert_int_equal(count, rc == RAMET_OK);
+    return rc;
+}
+
+static unsigned
+count_found(struct line *f)
+{
+    unsigned damaged = 0;
+
+    model_reopen(&f->model);
+    (void)!ramet_history_verify(f->model.history, count_damaged, &damaged, NULL,
+                                NULL);
+    return damaged;
+}
+
+/* Frames of any chunk lie anywhere: what a damaged one names is not known, and all that
+ * the others do is gone through, and read. */
+static void
+verify__of_a_damaged_part_of_a_table__finds_what_else_is_wrong(void **state)
+{
+    struct ramet_commit_object commit;
+    struct ramet_extent place = {.kind = RAMET_IN_SEGMENT};
+    char key[RAMET_KEY_MAX];
+    unsigned of_table;
+    struct line f;
+
+    (void)state;
+    line_open(&f, 9);
+    f.model.never_inline = true;
+    model_write(&f.model, 1, 1000);
+    assert_int_equal(ramet_history_commit(f.model.history, 1, &commit, NULL),
+                     RAMET_OK);
+    assert_true(commit.segments[0].chunk_count >= 4);
+    place.volume = f.model.volume;
+    place.segment = commit.segments[0].id;
+    ramet_extent_key(&place, key);
+    assert_int_equal(count_found(&f), 0);
+    flip(&f, key, commit.segments[0].chunks[2].offset_bytes);
+    of_table = count_found(&f);
+    assert_int_not_equal(of_table, 0);
+    assert_int_equal(read_first_of(&f, &commit.segments[0], 0), RAMET_OK);
+    assert_int_equal(read_first_of(&f, &commit.segments[0], 1), RAMET_OK);
+    assert_int_equal(read_first_of(&f, &commit.segments[0], 2), RAMET_ECORRUPT);
+    assert_int_equal(read_first_of(&f, &commit.segments[0], 3), RAMET_OK);
+    flip(&f, key, 40); /* a frame that the first part names */
+    assert_int_equal(count_found(&f), of_table + 1);
+    flip(&f, key, commit.segments[0].chunks[0].offset_bytes - 8); /* the last */
+    assert_int_equal(count_found(&f), of_table + 2);
+    ramet_commit_done(&commit);
+    line_close(&f);
+}
+
 /* Dictionary, own map with inline and separate segments: bits and reading. */
 static void
 verify__knows_dictionaries_and_own_maps(void **state)
@@ -183,6 +278,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verify__knows_dictionaries_and_own_maps),
+        cmocka_unit_test(
+            verify__of_a_damaged_part_of_a_table__finds_what_else_is_wrong),
         cmocka_unit_test(
             verify__finds_each_flipped_bit_and_each_missing_object),
     };

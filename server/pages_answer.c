@@ -185,7 +185,9 @@ ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
         const enum ramet_rc rc = append(answer, out, out_done, &more, err);
 
         if (rc != RAMET_OK) {
-            *out_cut = answer->copied > 0;
+            *out_cut = answer->copied > 0 ||
+                       (answer->records_copied > 0 &&
+                        answer->records_copied < answer->records.len);
             out->len = before;
             return rc;
         }

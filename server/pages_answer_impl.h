@@ -12,8 +12,8 @@
 #include "server/range_set.h"
 
 #define RAMET_SLICE_PAGES 64u
-/* Of a slice: a frame, a dictionary and a block of deltas for each page, and
- * metadata. */
+/* Of a slice: a frame, a dictionary, a block of deltas and the front of one for each
+ * page, and metadata. */
 #define RAMET_SLICE_RANGES_MAX 1024u
 
 struct ramet_answer_range {

@@ -284,25 +284,31 @@ add_loose(struct work *work, size_t index)
                                   work->loose[index]);
 }
 
-/* Those that were taken out of their blocks, in the order of their pages. */
+/* Those that were taken out of their blocks, in the order of their pages. All of a slice
+ * come so, or none. */
 static void
 write_loose(struct work *work)
 {
     struct ramet_answer *const answer = work->answer;
     bool is_any = false, is_lost = false;
 
-    for (size_t i = 0; i < work->slice->count; i++) {
+    assert(answer->records.len == 0);
+    for (size_t i = 0; i < work->slice->count && !is_lost; i++) {
         if (work->loose[i] == NULL)
             continue;
-        is_lost = is_lost || !add_loose(work, i);
+        is_lost = !add_loose(work, i);
         is_any = true;
-        if (is_lost)
-            work->is_done[i] = false;
     }
     if (is_any && !is_lost)
         is_lost = !end_record(answer);
-    if (is_lost) /* no memory: no other record can follow, so blocks go whole */
-        answer->request.flags &= ~(unsigned)RAMET_PAGES_APART;
+    if (!is_lost)
+        return;
+    /* No memory: no other record can follow, so blocks go whole. */
+    answer->request.flags &= ~(unsigned)RAMET_PAGES_APART;
+    ramet_buf_clear(&answer->records); /* one may be there in part */
+    for (size_t i = 0; i < work->slice->count; i++)
+        if (work->loose[i] != NULL)
+            work->is_done[i] = false;
 }
 
 void

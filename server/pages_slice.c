@@ -14,7 +14,7 @@
 #include "server/pages_answer_impl.h"
 #include "server/recorder.h"
 
-#define METADATA_MAX (RAMET_SLICE_RANGES_MAX - 3 * RAMET_SLICE_PAGES)
+#define METADATA_MAX (RAMET_SLICE_RANGES_MAX - 4 * RAMET_SLICE_PAGES)
 #define FRESH_CACHE_BYTES (1u << 20)
 
 /* ---- the next slice ------------------------------------------------------------ */

@@ -53,12 +53,6 @@ place_of(uint32_t pgno, const struct ramet_located *located)
 }
 
 bool
-ramet_history_pays_for_ranges(const struct ramet_history *history)
-{
-    return (history->store->traits & RAMET_STORE_IS_PAID) != 0;
-}
-
-bool
 ramet_history_reads_ranges(const struct ramet_history *history)
 {
     return (history->store->traits & RAMET_STORE_SENDS_AHEAD) == 0;

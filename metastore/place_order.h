@@ -9,11 +9,9 @@
 
 #include "metastore/history.h"
 
-/* Is each ranged read a request of its own, in a store far away (a bucket)? Then it pays
- * to ask for pages by where they lie. */
-bool ramet_history_pays_for_ranges(const struct ramet_history *history);
-/* Are ranges read here at all (a bucket, a directory), so that pages which lie together
- * are one? Of a server they are not: it sends pages. */
+/* Are ranges read here (a bucket, a directory), so that pages which lie together are
+ * one? Then it pays to ask for pages by where they lie. Of a server they are not: it sends
+ * pages. */
 bool ramet_history_reads_ranges(const struct ramet_history *history);
 /* Sort pages, which ascend and come once, by where their images lie: those that are
  * neighbours afterwards can be read together. As ramet_history_locate() else; they are

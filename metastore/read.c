@@ -23,8 +23,8 @@
 #include "metastore/place_order.h"
 #include "pagestore/delta.h"
 
-/* As many as a request of the client is for: each costs a store something. Where each
- * range is a request as many as lie together, which is a group of pages of 4 KiB. */
+/* As many as a request of the client is for: each costs a store something. Where
+ * ranges are read as many as lie together, which is a group of pages of 4 KiB. */
 #define BATCH_PAGES 512u
 #define BATCH_PAGES_MAX 4096u
 
@@ -473,7 +473,7 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
            struct ramet_err *err)
 {
     const size_t most =
-        ramet_history_pays_for_ranges(history) ? BATCH_PAGES_MAX : BATCH_PAGES;
+        ramet_history_reads_ranges(history) ? BATCH_PAGES_MAX : BATCH_PAGES;
     const size_t batch = pgno_count < most ? pgno_count : most;
     struct ramet_overlay overlay;
     struct reading r = {.overlay = &overlay,

@@ -98,7 +98,7 @@ end_export(struct exporting *exporting)
         ramet_file_unpin(exporting->file);
 }
 
-/* Straight from a bucket as much as lies together in it: the pages of a tree do, and
+/* Straight from a bucket or a directory as much as lies together in it: the pages of a tree do, and
  * those that are neighbours in the file do not. */
 static size_t
 bytes_at_once(const struct ramet_file *file, size_t usual)

@@ -52,7 +52,7 @@ void ramet_stateless_unpin(struct ramet_stateless_reader *reader);
 const struct ramet_snapshot *
 ramet_stateless_snapshot(struct ramet_stateless_reader *reader);
 /* Is a read of a whole group of pages (pagestore/segment.h) much less to ask for than the
- * same in parts? Where each range is a request (a bucket). */
+ * same in parts? Where ranges are read (a bucket, a directory). */
 bool ramet_stateless_reads_groups(struct ramet_stateless_reader *reader);
 RAMET_NODISCARD enum ramet_rc
 ramet_stateless_read(struct ramet_stateless_reader *reader, uint64_t offset,

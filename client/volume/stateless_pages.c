@@ -155,7 +155,7 @@ ramet_stateless_reads_groups(struct ramet_stateless_reader *reader)
     return reader->head.lsn > 0 &&
            ramet_remote_client_history(reader->client, &reader->volume,
                                        &history, NULL) == RAMET_OK &&
-           ramet_history_pays_for_ranges(history);
+           ramet_history_reads_ranges(history);
 }
 
 /* Whole pages past the cache and the pipeline: nobody reads them again soon. */

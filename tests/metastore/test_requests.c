@@ -251,7 +251,7 @@ scan__costs_few_requests(void **state)
                      RAMET_OK);
     print_message("scan of 20000 pages: %u requests\n",
                   (unsigned)all_requests(&f));
-    assert_true(all_requests(&f) <= 400);
+    assert_true(all_requests(&f) <= 20);
     free(pgnos);
     fixture_close(&f);
 }

@@ -133,6 +133,35 @@ check_reader(struct fixture *f, struct ramet_stateless_reader *stateless,
     }
 }
 
+/* As an export asks for it: 3 MiB by few ranges, where each page was one. */
+static void
+stateless_reader__of_much_at_once_reads_few_ranges(void **state)
+{
+    enum { PAGES = 6000, SIZE = 512 };
+    struct fixture *const f = *state;
+    uint8_t *const got = malloc(PAGES * SIZE);
+    uint8_t wanted[SIZE];
+    struct ramet_stateless_reader *stateless;
+    size_t len;
+
+    model_write(&f->model, 1, PAGES);
+    stateless = open_stateless(f, NULL, 0);
+    assert_int_equal(ramet_stateless_pin(stateless, NULL), RAMET_OK);
+    ramet_faultstore_reset_counts(f->faults);
+    assert_int_equal(
+        ramet_stateless_read(stateless, 0, got, PAGES * SIZE, &len, NULL),
+        RAMET_OK);
+    assert_int_equal(len, PAGES * SIZE);
+    assert_true(ramet_faultstore_counts(f->faults).reads <= 20);
+    for (uint32_t i = 0; i < PAGES; i++) {
+        model_fill(wanted, SIZE, f->model.versions[f->model.lsn].pages[i]);
+        assert_memory_equal(got + (size_t)i * SIZE, wanted, SIZE);
+    }
+    ramet_stateless_unpin(stateless);
+    ramet_stateless_close(stateless);
+    free(got);
+}
+
 static void
 stateless_reader__shows_every_lsn(void **state)
 {
@@ -487,6 +516,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(stateless_reader__of_much_at_once_reads_few_ranges),
         T(stateless_reader__shows_every_lsn),
         T(stateless_reader__whose_move_fails__stays_where_it_was),
         T(stateless_reader__follows_but_asks_at_most_once_a_second),

@@ -44,6 +44,26 @@ is_base_deleted(const struct ramet_replica *replica)
     return os->stat(os->ctx, replica->base_fd, &st) == 0 && st.link_count == 0;
 }
 
+/* Who died right after it had put the mark on did not say so. */
+static void
+look_for_mark(struct ramet_replica *replica)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint8_t first[RAMET_TRUE_HEADER_SIZE];
+    uint32_t token;
+    size_t got = 0;
+
+    assert(ramet_is_alone(replica));
+    if (atomic_load(&header->base.is_marked) != 0 ||
+        ramet_os_read_some(replica->os, replica->base_fd, first, sizeof(first),
+                           0, &got, replica->path, NULL) != RAMET_OK ||
+        got < sizeof(first) ||
+        !ramet_base_mark_parse(first, &replica->base_id, &token))
+        return;
+    atomic_store(&header->base.mark_token, token);
+    atomic_store(&header->base.is_marked, 1);
+}
+
 enum ramet_rc
 ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
 {
@@ -59,6 +79,7 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     ramet_retained_trim(session);
     if (ramet_is_in_doubt(replica))
         return RAMET_OK; /* the log stays */
+    look_for_mark(replica);
     if (atomic_load(&header->all.was_written) == 0 &&
         atomic_load(&header->base.is_marked) == 0)
         return RAMET_OK; /* as clean as it was */

@@ -80,6 +80,16 @@ upkeep__operations_that_once_failed__as_the_model(void **state)
     play_seeds(one_old_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
 }
 
+/* 13: who put the mark on died right after it. */
+static void
+upkeep__deaths_that_once_left_something__leave_nothing(void **state)
+{
+    static const uint64_t seeds[] = {13};
+
+    (void)state;
+    play_seeds(one_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
+}
+
 static void
 upkeep__random_operations__as_the_model(void **state)
 {
@@ -95,6 +105,8 @@ main(void)
                                   teardown),
         cmocka_unit_test_teardown(
             upkeep__operations_that_once_failed__as_the_model, teardown),
+        cmocka_unit_test_teardown(
+            upkeep__deaths_that_once_left_something__leave_nothing, teardown),
         cmocka_unit_test_teardown(upkeep__random_operations__as_the_model,
                                   teardown),
     };

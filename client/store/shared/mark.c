@@ -106,6 +106,8 @@ put_mark_on(struct ramet_replica *replica, struct ramet_err *err)
     assert(ramet_is_held(replica, RAMET_LOCK_MARK));
     if (rc != RAMET_OK)
         return rc;
+    /* Who dies behind the write has the last to close look for the mark. */
+    atomic_store(&header->all.was_written, 1);
     rc = write_mark(replica, err);
     unlock_natives(replica);
     /* Should the power take the mark, checksums tell that the base is ours; if

@@ -79,10 +79,10 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     ramet_retained_trim(session);
     if (ramet_is_in_doubt(replica))
         return RAMET_OK; /* the log stays */
-    look_for_mark(replica);
     if (atomic_load(&header->all.was_written) == 0 &&
         atomic_load(&header->base.is_marked) == 0)
         return RAMET_OK; /* as clean as it was */
+    look_for_mark(replica);
     if (is_base_deleted(replica))
         return RAMET_OK; /* the log is all that will be left: it stays */
     ramet_index_newest(replica, &newest);

@@ -37,7 +37,7 @@ PEOPLE = (
 )
 KEYED = (
     ("SELECT sum(length(v)) FROM kv", 2400, 100, 1.01),
-    ("SELECT sum(length(v)) FROM kv WHERE kind = 77", 150, 60, 1.4),
+    ("SELECT sum(length(v)) FROM kv WHERE kind = 77", 150, 100, 1.4),
 )
 DOCUMENTS = (
     ("SELECT sum(length(body)) FROM docs", 2600, 250, 1.01),
